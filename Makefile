@@ -1,0 +1,33 @@
+# `make` alone lists the targets. Every target sets itself up first, in .venv, once.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA_DIR ?= ./data
+API_KEY ?= demo
+ALLOW_PRIVATE_HOSTS ?=
+ARGS ?=
+export HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS
+
+.PHONY: help setup run demo test check bench
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## Make .venv with everything that the project needs
+.venv/ready: pyproject.toml constraints.txt deploy/setup.sh
+	@PYTHON=$(PYTHON) sh deploy/setup.sh
+
+run: setup ## Start the cluster on this machine [HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS]
+	@exec .venv/bin/python -m deploy.local
+
+demo: setup ## Start a cluster, turn one sentence into a picture, show the answer and the webhook
+	@exec .venv/bin/python -m deploy.demonstrate
+
+test: setup ## Run every test: real Redis, real workers, the demo model; no GPU needed [ARGS]
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: setup ## Lint, format check, types and the boundaries between the parts
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+bench: setup ## Pictures per second: through the cluster, and from the stock pipeline beside it
+	@.venv/bin/python -m tests.bench.throughput

@@ -1,0 +1,50 @@
+"""Entry point of the gateway: `python -m api`."""
+
+import asyncio
+import sys
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from shared.errors import Misconfigured
+from shared.logs import configure_logging
+from shared.settings import Settings
+
+SHUTDOWN_S = 5
+EXIT_MISCONFIGURED = 2
+
+
+class Server(uvicorn.Server):
+    """On SIGTERM answers the requests that wait for pictures, instead of keeping them or cutting them off."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        app = self.config.app
+        assert isinstance(app, FastAPI)  # noqa: S101 - we made it
+        asyncio.get_running_loop().call_soon_threadsafe(app.state.gateway.waiter.release_all)
+        super().handle_exit(sig, frame)
+
+
+def main() -> None:
+    configure_logging("gateway")
+    settings = Settings()
+    try:
+        app = create_app(settings)
+    except Misconfigured as exc:
+        sys.stderr.write(f"{exc.detail}\n")
+        sys.exit(EXIT_MISCONFIGURED)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # a query string may hold a key
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    Server(config).run()
+
+
+if __name__ == "__main__":
+    main()

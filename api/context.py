@@ -1,0 +1,29 @@
+"""What every request handler of one gateway process shares."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+
+from api.metrics import Metrics
+from api.waiting import Waiter
+from shared.api_keys import KeyRing
+from shared.broker import Bell
+from shared.ledger import AsyncLedger
+from shared.settings import Settings
+from shared.storage import FolderStorage
+
+
+@dataclass(frozen=True)
+class Gateway:
+    settings: Settings
+    keys: KeyRing
+    ledger: AsyncLedger
+    waiter: Waiter
+    bell: Bell
+    storage: FolderStorage
+    metrics: Metrics
+
+
+def gateway_of(request: Request) -> Gateway:
+    return cast(Gateway, request.app.state.gateway)

@@ -1,0 +1,37 @@
+"""Routes for operators: liveness, readiness, metrics."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from api.context import gateway_of
+from shared import ledger
+from shared.errors import LedgerUnavailable
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live", summary="The process answers")
+async def live() -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/health/ready", summary="Requests can be accepted; `workers` tells whether they would be done")
+async def ready(request: Request) -> JSONResponse:
+    try:
+        stats = await gateway_of(request).ledger.run(ledger.stats())
+    except LedgerUnavailable as exc:
+        body = {"status": "error", "message": exc.detail}
+        return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
+    return JSONResponse({"status": "ok", "workers": len(stats.workers)})
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    gateway = gateway_of(request)
+    try:
+        stats = await gateway.ledger.run(ledger.stats())
+    except LedgerUnavailable:
+        stats = None
+    return Response(gateway.metrics.render(stats), media_type="text/plain; version=0.0.4")

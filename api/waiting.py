@@ -1,0 +1,95 @@
+"""Waits for jobs to end, for all requests of this process over one pub/sub subscription."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import defaultdict
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from shared import ledger
+from shared.errors import LedgerUnavailable
+from shared.jobs import Job
+from shared.ledger import DONE_CHANNEL, AsyncLedger
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_S = 0.5
+POLL_S = 1.0
+
+
+class Waiter:
+    """Wakes requests when their job has ended."""
+
+    def __init__(self, store: AsyncLedger) -> None:
+        self._ledger = store
+        self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self._closing = False
+        self._listener: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._listener = asyncio.create_task(self._listen(), name="done-listener")
+
+    def release_all(self) -> None:
+        """The process is about to end: every waiting request is answered with what is known now."""
+        self._closing = True
+        self._wake_all()
+
+    async def close(self) -> None:
+        if self._listener:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+
+    async def wait(self, job: Job, timeout_s: float) -> Job:
+        """The job when it has ended, or as it is after `timeout_s`.
+
+        Never raises for an unreachable ledger: the job is accepted, and saying otherwise would be false.
+        """
+        event = asyncio.Event()
+        self._waiting[job.id].add(event)
+        deadline = time.monotonic() + timeout_s
+        try:
+            # Read after registering: a job that ended before this moment sends no message any more.
+            job = await self._read(job)
+            while not job.state.is_terminal and not self._closing and time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(event.wait(), deadline - time.monotonic())
+                event.clear()
+                job = await self._read(job)
+            return job
+        finally:
+            self._waiting[job.id].discard(event)
+            if not self._waiting[job.id]:
+                del self._waiting[job.id]
+
+    async def _read(self, job: Job) -> Job:
+        try:
+            return await self._ledger.run(ledger.read(job.id, job.tenant))
+        except LedgerUnavailable:
+            return job
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._ledger.redis.pubsub() as subscription:
+                    await subscription.subscribe(DONE_CHANNEL)
+                    self._wake_all()  # what ended while we were not listening
+                    await self._forward(subscription)
+            except (RedisError, OSError):
+                logger.warning("not listening for finished jobs; trying again")
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _forward(self, subscription: PubSub) -> None:
+        while True:
+            message = await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
+            if message is not None:
+                for event in self._waiting.get(int(message["data"]), ()):
+                    event.set()
+
+    def _wake_all(self) -> None:
+        for events in self._waiting.values():
+            for event in events:
+                event.set()

@@ -1,0 +1,1 @@
+"""The wire protocol: what requests may look like and what answers look like."""

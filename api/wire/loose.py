@@ -1,0 +1,66 @@
+"""Loose types: the forms in which clients of this protocol send numbers, switches and nothing.
+
+`"512"` and `512`, `"yes"` and `true`, `null`, `""` and `"no"` all appear in the wild. Anything else gets a
+sentence that says what to send.
+"""
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+ABSENT_WORDS = frozenset({"", "no", "none", "null"})
+_YES = frozenset({"yes", "true", "1", "on"})
+_NO = frozenset({"no", "false", "0", "off"})
+
+
+def _number(value: Any) -> float | int | None:
+    """The number that `value` spells, or None. A trailing comma is forgiven: the API's examples have one."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        text = value.strip().rstrip(",")
+        try:
+            return int(text) if text.lstrip("+-").isdecimal() and len(text) < 30 else float(text)
+        except ValueError:
+            return None
+    return value if isinstance(value, int | float) else None
+
+
+def _whole_number(value: Any) -> int:
+    number = _number(value)
+    if number is None or not math.isfinite(number) or number != int(number):
+        raise PydanticCustomError("sentence", "must be a whole number")
+    return int(number)
+
+
+def _finite_number(value: Any) -> float:
+    number = _number(value)
+    if number is None or not math.isfinite(number):
+        raise PydanticCustomError("sentence", "must be a number")
+    return float(number)
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    raise PydanticCustomError("sentence", "must be yes or no")
+
+
+def _optional_text(value: Any) -> Any:
+    """`null`, `""`, `"no"` and `"none"` mean that the field is not there."""
+    if isinstance(value, str) and value.strip().lower() in ABSENT_WORDS:
+        return None
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Number = Annotated[float, BeforeValidator(_finite_number)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+OptionalText = Annotated[str | None, BeforeValidator(_optional_text)]

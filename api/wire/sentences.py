@@ -1,0 +1,53 @@
+"""Turns validation errors into the wire's sentences: `samples must be between 1 and 4`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from shared.errors import BadRequest
+
+M = TypeVar("M", bound=BaseModel)
+
+MOST_SENTENCES = 5
+ECHOED = frozenset({"track_id"})
+"""Fields that come back as they were sent, so that nothing in them means "absent"."""
+
+
+def parse(model: type[M], body: Mapping[str, Any]) -> M:
+    """`body` as a `model`; raises `BadRequest` with a sentence per wrong field."""
+    present = {name: value for name, value in body.items() if name in ECHOED or value not in (None, "")}
+    try:
+        return model.model_validate(present)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False, include_context=True)[:MOST_SENTENCES]
+        raise BadRequest("; ".join(_sentence(error, model.model_fields) for error in errors)) from None
+
+
+def _sentence(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        return f"Model id not found: {name} is required" if name == "model_id" else f"{name} is required"
+    kind = error["type"]
+    say = _PHRASES.get(kind)
+    return f"{name} {say(error, fields[name])}" if say else f"{name}: {error['msg']}"
+
+
+def _bounds(_: ErrorDetails, field: FieldInfo) -> str:
+    limits = {
+        end: getattr(rule, end) for rule in field.metadata for end in ("ge", "le") if hasattr(rule, end)
+    }
+    return f"must be between {limits['ge']:g} and {limits['le']:g}"
+
+
+_PHRASES: dict[str, Callable[[ErrorDetails, FieldInfo], str]] = {
+    "sentence": lambda error, _: error["msg"],
+    "greater_than_equal": _bounds,
+    "less_than_equal": _bounds,
+    "multiple_of": lambda error, _: f"must be divisible by {error['ctx']['multiple_of']}",
+    "string_type": lambda *_: "must be a string",
+    "string_unicode": lambda *_: "must be valid Unicode text",
+    "string_too_long": lambda error, _: f"must be at most {error['ctx']['max_length']} characters",
+}

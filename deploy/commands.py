@@ -1,0 +1,38 @@
+"""How each process is started. One source for the launcher and for everything else that starts them."""
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A process of the cluster: its name in logs and the words that start it."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+def gateway() -> Command:
+    return Command("gateway", (sys.executable, "-m", "api"))
+
+
+def gpu_worker(index: int, slots: int) -> Command:
+    """One process for one GPU, which CUDA_VISIBLE_DEVICES names."""
+    return Command(f"worker{index}", _celery_worker("worker.gpu.app", "gpu", f"gpu{index}", slots))
+
+
+def dispatcher(deliveries_at_once: int) -> Command:
+    words = _celery_worker("worker.dispatcher.app", "webhooks", "dispatcher", deliveries_at_once)
+    return Command("dispatcher", words)
+
+
+def flower(address: str, port: int) -> Command:
+    words = ("worker.monitor", "flower", f"--address={address}", f"--port={port}")
+    return Command("flower", (sys.executable, "-m", "celery", "-A", *words))
+
+
+def _celery_worker(app: str, queue: str, node: str, concurrency: int) -> tuple[str, ...]:
+    """Threads, so that beats and remote control answer while the GPU is busy; never solo or prefork."""
+    options = ("--pool=threads", f"--concurrency={concurrency}", "--without-mingle", "--without-gossip")
+    celery = (sys.executable, "-m", "celery", "-A", app, "worker")
+    return (*celery, *options, f"--queues={queue}", f"--hostname={node}@%h", "--loglevel=INFO")

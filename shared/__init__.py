@@ -1,0 +1,1 @@
+"""What the gateway, the GPU worker and the dispatcher agree on. Imports neither of them."""

@@ -1,0 +1,75 @@
+"""API keys: who a request comes from. Only digests are kept; a key is shown once, when it is made.
+
+`python -m shared.api_keys NAME` prints a new key and the entry for `PRINTWORKS_API_KEYS_FILE`.
+"""
+
+import hashlib
+import hmac
+import secrets
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.errors import InvalidKey, Misconfigured
+from shared.settings import Settings
+
+
+class ApiKey(BaseModel):
+    """A tenant's key as it is stored: its digest, and the tenant's share of the cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Keys are 32 random bytes, so a plain digest can't be guessed back."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Share of the GPUs relative to other tenants while all of them have work waiting."""
+    priority: Annotated[int, Field(ge=0, le=10)] = 0
+    """Head start of this tenant's jobs; bounded, so that nobody starves."""
+
+
+class KeyRing:
+    """The keys that this installation accepts."""
+
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self._keys = tuple(keys)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "KeyRing":
+        """Raises `Misconfigured` if the keys' file can't be read."""
+        keys = []
+        if settings.api_key is not None:
+            keys.append(ApiKey(tenant="default", sha256=digest(settings.api_key.get_secret_value())))
+        if settings.api_keys_file is not None:
+            try:
+                keys += TypeAdapter(list[ApiKey]).validate_json(settings.api_keys_file.read_bytes())
+            except (OSError, ValidationError) as exc:
+                raise Misconfigured(f"PRINTWORKS_API_KEYS_FILE can't be used: {exc}") from exc
+        return cls(keys)
+
+    def identify(self, presented: str) -> ApiKey:
+        """The key's entry; raises `InvalidKey`. Takes the same time whichever entry matches."""
+        wanted = digest(presented)
+        found = [key for key in self._keys if hmac.compare_digest(key.sha256, wanted)]
+        if not found:
+            raise InvalidKey("Invalid Api Key")
+        return found[0]
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("Name the tenant: python -m shared.api_keys NAME")
+    key = secrets.token_urlsafe(32)
+    entry = ApiKey(tenant=sys.argv[1], sha256=digest(key))
+    sys.stderr.write(f"the key, shown only now: {key}\n")
+    sys.stdout.write(f"{entry.model_dump_json()}\n")
+
+
+if __name__ == "__main__":
+    main()

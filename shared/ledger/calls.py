@@ -1,0 +1,311 @@
+"""Every call of the ledger as a value: which script, which arguments, and how to read the reply.
+
+One definition serves both clients; nothing here talks to Redis.
+"""
+
+import hashlib
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from shared.api_keys import ApiKey
+from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
+from shared.errors import IdempotencyConflict, JobNotFound
+from shared.jobs import Job, JobSpec, JobState, Outcome
+from shared.settings import Settings
+
+T = TypeVar("T")
+Argument = str | int | float
+Reply = list[str]
+
+IDEMPOTENCY_LIFE_S = 24 * 3600
+RETRY_LIFE_S = 600
+"""How long an accept without an Idempotency-Key of the client's can be repeated by ourselves."""
+HEAD_START_PER_PRIORITY = 500_000
+"""Work units by which one step of priority moves a job ahead; with ten steps at most, nobody starves."""
+SWEEP_BATCH = 200
+DELIVERY_LEASE_MARGIN_S = 10.0
+
+CANCELLED = Outcome(reason="The job was cancelled.")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One script call. `parse` reads the reply and may raise a `PrintworksError`."""
+
+    script: str
+    arguments: Sequence[Argument]
+    parse: Callable[[Reply], T]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`is_new` is false when an earlier call with the same idempotency key made the job."""
+
+    job_id: int
+    is_new: bool
+    bell_wanted: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A leased job; `token` fences its holder."""
+
+    job_id: int
+    token: str
+    tenant: str
+    attempts: int
+    spec: JobSpec
+    bell_wanted: bool
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease as its holder reports it."""
+
+    job_id: int
+    token: str
+    progress: float
+
+
+@dataclass(frozen=True)
+class Beats:
+    lost: frozenset[int]
+    cancelled: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    requeued: int
+    failed: int
+    cancelled: int
+    gpu_bell_wanted: bool
+    webhook_bell_wanted: bool
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A leased webhook; `attempts` were made before this one."""
+
+    job_id: int
+    token: str
+    attempts: int
+    bell_wanted: bool
+
+
+@dataclass(frozen=True)
+class Stats:
+    queued: int
+    running: int
+    workers: tuple[str, ...]
+    """Names of the GPU workers that beat."""
+    deliveries_waiting: int
+    deliveries_dead: int
+    backlog_s: float
+    totals: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """`is_mine` is false when the lease was lost: the outcome was not written."""
+
+    is_mine: bool
+    bell_wanted: bool
+
+
+def accept(
+    spec: JobSpec, key: ApiKey, settings: Settings, *, idempotency_key: str | None, digest: str
+) -> Call[Accepted]:
+    """Accept a job. `digest` is that of the client's body; safe to repeat with the same `spec`.
+
+    Raises `IdempotencyConflict` if the key came with another body before.
+    """
+
+    def parse(reply: Reply) -> Accepted:
+        if reply[0] == "conflict":
+            raise IdempotencyConflict("This Idempotency-Key was used with another body: send a new key.")
+        return Accepted(job_id=int(reply[0]), is_new=reply[1] == "1", bell_wanted=bool(int(reply[2])))
+
+    life_s = IDEMPOTENCY_LIFE_S if idempotency_key else RETRY_LIFE_S
+    name = hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else spec.file_prefix
+    return Call(
+        "accept",
+        [
+            name,
+            life_s * 1000,
+            digest,
+            key.tenant,
+            spec.model_id,
+            spec.cost,
+            key.weight,
+            key.priority * HEAD_START_PER_PRIORITY,
+            "1" if spec.webhook else "0",
+            _ms(settings.retention_s),
+            spec.model_dump_json(),
+            GPU_QUEUE,
+        ],
+        parse,
+    )
+
+
+def claim(worker: str, token: str, settings: Settings, loaded_models: Sequence[str]) -> Call[Claim | None]:
+    """Lease the next job; None if nothing waits."""
+
+    def parse(reply: Reply) -> Claim | None:
+        if not reply:
+            return None
+        job_id, tenant, attempts, spec, bell = reply
+        return Claim(
+            job_id=int(job_id),
+            token=token,
+            tenant=tenant,
+            attempts=int(attempts),
+            spec=JobSpec.model_validate_json(spec),
+            bell_wanted=bool(int(bell)),
+        )
+
+    arguments: list[Argument] = [
+        worker,
+        token,
+        _ms(settings.lease_s),
+        settings.affinity_slack,
+        GPU_QUEUE,
+        *loaded_models,
+    ]
+    return Call("claim", arguments, parse)
+
+
+def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> Call[Beats]:
+    """Renew leases and presence; `facts` is JSON about the worker."""
+
+    def parse(reply: Reply) -> Beats:
+        lost, cancelled = reply
+        return Beats(lost=frozenset(map(int, lost)), cancelled=frozenset(map(int, cancelled)))
+
+    lease_ms = _ms(settings.lease_s)
+    arguments: list[Argument] = [worker, lease_ms, facts, lease_ms]
+    for lease in held:
+        arguments += [lease.job_id, lease.token, round(lease.progress, 4)]
+    return Call("beat", arguments, parse)
+
+
+def finish(job_id: int, token: str, state: JobState, outcome: Outcome) -> Call[Finished]:
+    """Write the outcome, once. Safe to repeat."""
+    arguments: list[Argument] = [job_id, token, state, outcome.model_dump_json(), WEBHOOK_QUEUE]
+    return Call("finish", arguments, _finished("finished"))
+
+
+def release(job_id: int, token: str) -> Call[Finished]:
+    """Give a job back without counting the attempt."""
+    return Call("release", [job_id, token, GPU_QUEUE], _finished("released"))
+
+
+def cancel(job_id: int, tenant: str) -> Call[Finished]:
+    """Cancel a tenant's job; raises `JobNotFound`. `is_mine` tells that it was not terminal before."""
+
+    def parse(reply: Reply) -> Finished:
+        if not reply:
+            raise JobNotFound("Request not found")
+        return Finished(is_mine=not JobState(reply[0]).is_terminal, bell_wanted=bool(int(reply[1])))
+
+    return Call("cancel", [job_id, tenant, CANCELLED.model_dump_json(), WEBHOOK_QUEUE], parse)
+
+
+def sweep(settings: Settings) -> Call[Sweep]:
+    """Take back expired leases and tell which bells are wanted."""
+
+    def parse(reply: Reply) -> Sweep:
+        requeued, failed, cancelled, gpu, webhook = map(int, reply)
+        return Sweep(
+            requeued, failed, cancelled, gpu_bell_wanted=bool(gpu), webhook_bell_wanted=bool(webhook)
+        )
+
+    limit = settings.max_attempts
+    worn_out = Outcome(reason=f"Every worker that tried this job vanished ({limit} attempts).")
+    arguments: list[Argument] = [
+        *(limit, worn_out.model_dump_json(), CANCELLED.model_dump_json()),
+        *(GPU_QUEUE, WEBHOOK_QUEUE, SWEEP_BATCH),
+    ]
+    return Call("sweep", arguments, parse)
+
+
+def read(job_id: int, tenant: str | None) -> Call[Job]:
+    """A tenant's job (`None`: anybody's, for our own processes); raises `JobNotFound`."""
+
+    def parse(reply: Reply) -> Job:
+        if not reply:
+            raise JobNotFound("Request not found")
+        _, owner, state, spec, attempts, progress, outcome, running_ms, backlog, pace = reply
+        return Job(
+            id=job_id,
+            tenant=owner,
+            state=JobState(state),
+            spec=JobSpec.model_validate_json(spec),
+            attempts=int(attempts),
+            progress=float(progress),
+            outcome=Outcome.model_validate_json(outcome) if outcome else None,
+            eta_s=_eta_s(float(progress), float(running_ms), float(backlog) * float(pace)),
+        )
+
+    return Call("read", [job_id, tenant or ""], parse)
+
+
+def stats() -> Call[Stats]:
+    def parse(reply: Reply) -> Stats:
+        queued, running, waiting, dead, backlog, pace, workers, totals = reply
+        return Stats(
+            queued=int(queued),
+            running=int(running),
+            workers=tuple(workers),
+            deliveries_waiting=int(waiting),
+            deliveries_dead=int(dead),
+            backlog_s=float(backlog) * float(pace) / 1000,
+            totals=dict(zip(totals[::2], map(int, totals[1::2]), strict=True)),
+        )
+
+    return Call("stats", [], parse)
+
+
+def claim_delivery(token: str, settings: Settings) -> Call[Delivery | None]:
+    """Lease the webhook that is due longest; None if none is due."""
+
+    def parse(reply: Reply) -> Delivery | None:
+        if not reply:
+            return None
+        return Delivery(int(reply[0]), token, int(reply[1]), bell_wanted=bool(int(reply[2])))
+
+    lease_ms = _ms(settings.webhook_timeout_s + DELIVERY_LEASE_MARGIN_S)
+    return Call("claim_delivery", [token, lease_ms, WEBHOOK_QUEUE], parse)
+
+
+def finish_delivery(
+    delivery: Delivery,
+    verdict: Literal["delivered", "retry", "dead"],
+    *,
+    retry_in_s: float = 0.0,
+    answer: str,
+) -> Call[bool]:
+    """Record one attempt; false if the lease was lost meanwhile."""
+    arguments: list[Argument] = [delivery.job_id, delivery.token, verdict, _ms(retry_in_s), answer]
+    return Call("finish_delivery", arguments, lambda reply: str(reply) == "recorded")
+
+
+def worker_name(pid: int) -> str:
+    """The name of this machine's GPU worker with this process id. A restarted worker is another one."""
+    return f"{platform.node()}-{pid}"
+
+
+def _finished(word: str) -> Callable[[Reply], Finished]:
+    return lambda reply: Finished(is_mine=reply[0] == word, bell_wanted=bool(int(reply[1])))
+
+
+def _eta_s(progress: float, running_ms: float, backlog_ms: float) -> float:
+    """By the job's own speed once it has one, else by the cluster's pace over all that waits."""
+    if progress > 0:
+        return running_ms * (1 - progress) / progress / 1000
+    return backlog_ms / 1000
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

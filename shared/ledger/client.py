@@ -1,0 +1,87 @@
+"""Runs the ledger's calls: `Ledger` from threads, `AsyncLedger` from an event loop.
+
+Every call is safe to repeat, so both repeat it when a connection breaks; a Redis that stays away is
+`LedgerUnavailable`.
+"""
+
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.commands.core import AsyncScript, Script
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from shared.errors import LedgerUnavailable
+from shared.ledger.calls import Call
+
+PREFIX = "pw:"
+DONE_CHANNEL = PREFIX + "done"
+CONNECT_TIMEOUT_S = 3.0
+SOCKET_TIMEOUT_S = 5.0
+UNAVAILABLE = "Service temporarily unavailable. Please try again later."
+
+T = TypeVar("T")
+
+_OPTIONS: dict[str, Any] = {
+    "decode_responses": True,
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_timeout": SOCKET_TIMEOUT_S,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "retry_on_error": [RedisConnectionError, RedisTimeoutError],
+}
+_BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
+_REPEATS = 3
+
+
+class Ledger:
+    """For threads: the GPU worker's slots, the dispatcher, the sweeper."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = redis.Redis.from_url(redis_url, retry=Retry(_BACKOFF, _REPEATS), **_OPTIONS)
+        self._scripts: dict[str, Script] = {}
+
+    def run(self, call: Call[T]) -> T:
+        script = self._scripts.get(call.script)
+        if script is None:
+            script = self._scripts[call.script] = self._redis.register_script(_source(call.script))
+        try:
+            reply = script(keys=[PREFIX], args=list(call.arguments))
+        except RedisError as exc:
+            raise LedgerUnavailable(UNAVAILABLE) from exc
+        return call.parse(reply)
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class AsyncLedger:
+    """For the gateway's event loop."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis = redis.asyncio.Redis.from_url(redis_url, retry=AsyncRetry(_BACKOFF, _REPEATS), **_OPTIONS)
+        self._scripts: dict[str, AsyncScript] = {}
+
+    async def run(self, call: Call[T]) -> T:
+        script = self._scripts.get(call.script)
+        if script is None:
+            script = self._scripts[call.script] = self.redis.register_script(_source(call.script))
+        try:
+            reply = await script(keys=[PREFIX], args=list(call.arguments))
+        except RedisError as exc:
+            raise LedgerUnavailable(UNAVAILABLE) from exc
+        return call.parse(reply)
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def _source(name: str) -> str:
+    scripts = files("shared.ledger") / "scripts"
+    return "\n".join((scripts / f"{part}.lua").read_text() for part in ("prelude", name))

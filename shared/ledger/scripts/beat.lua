@@ -1,0 +1,19 @@
+-- Renew a worker's leases and its presence.
+-- ARGV: worker, presence in ms, facts about the worker (JSON), lease in ms, then id, token, progress for each job
+-- Returns {ids whose lease is lost, ids to cancel}. The worker must stop both; the lost ones it may not finish.
+local now = now_ms()
+redis.call('HSET', key('workers'), ARGV[1], ARGV[3])
+redis.call('ZADD', key('presence'), now + ARGV[2], ARGV[1])
+
+local lost, cancelled = {}, {}
+for i = 5, #ARGV, 3 do
+  local id, token, progress = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if not holds(id, token) then
+    lost[#lost + 1] = id
+  else
+    redis.call('ZADD', key('leases'), 'XX', now + ARGV[4], id)
+    redis.call('HSET', key('job', id), 'progress', progress)
+    if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then cancelled[#cancelled + 1] = id end
+  end
+end
+return {lost, cancelled}

@@ -1,0 +1,7 @@
+-- What the cluster is doing, for health and metrics.
+-- Returns {queued, running, deliveries waiting, deliveries dead, backlog, pace, names of workers that beat,
+--          totals (name, count, ...)}.
+return {queued_count(), redis.call('ZCARD', key('leases')), redis.call('ZCARD', key('outbox')),
+  redis.call('ZCARD', key('dead')), redis.call('GET', key('backlog')) or '0',
+  redis.call('GET', key('pace')) or '0', redis.call('ZRANGEBYSCORE', key('presence'), now_ms(), '+inf'),
+  redis.call('HGETALL', key('totals'))}

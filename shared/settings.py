@@ -1,0 +1,115 @@
+"""All configuration, read once by each process's entry point and passed on as an argument.
+
+Every field is an environment variable with the prefix PRINTWORKS_.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import Misconfigured
+
+DEMO_KEY = "demo"
+DEMO_MODEL = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "model"
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _split_numbers(value: object) -> object:
+    return tuple(float(part) for part in _split(value)) if isinstance(value, str) else value  # type: ignore[attr-defined]
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A comma-separated list."""
+
+
+class Settings(BaseSettings):
+    """What an operator can change. Defaults are those of one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="PRINTWORKS_", frozen=True, use_attribute_docstrings=True)
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Ledger and broker: Redis or Valkey with the append-only file on and `noeviction`."""
+    data_dir: Path = Path("data")
+    """Where the storage folder lives."""
+
+    host: str = "127.0.0.1"
+    """Address that the gateway binds."""
+    port: int = 8000
+    public_url: str = ""
+    """Base of every URL in an answer; by default the host that the client used."""
+    strict_http_status: bool = False
+    """Answer errors with 4xx and 5xx; the wire's habit is 200 with `status: "error"`."""
+    sync_wait_s: float = Field(default=25.0, ge=0)
+    """How long a request waits for its pictures before it is answered `processing`."""
+    max_body_bytes: int = 32 * 1024 * 1024
+
+    api_key: SecretStr | None = None
+    """One key for a small installation; its tenant is `default`."""
+    api_keys_file: Path | None = None
+    """JSON list of hashed keys, made by `python -m shared.api_keys`."""
+
+    models: dict[str, Path] = {"demo": DEMO_MODEL}
+    """Model id → folder in diffusers' layout (safetensors)."""
+
+    lease_s: float = Field(default=12.0, gt=0)
+    """A worker that is silent for this long loses its jobs."""
+    beat_s: float = Field(default=2.0, gt=0)
+    """How often a worker renews its leases; well under `lease_s`."""
+    sweep_s: float = Field(default=1.0, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+    """A job whose workers vanished this often is failed."""
+    affinity_slack: int = Field(default=1_600_000, ge=0)
+    """How far, in work units of virtual time, a job whose model is loaded may overtake one whose model
+    is not: the default is about 20 pictures of 512 px at 20 steps."""
+    retention_s: float = 24 * 3600
+    """How long a finished job can be fetched."""
+
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto`: the GPU that this process can see, else the CPU."""
+    slots: int = Field(default=8, ge=1)
+    """Jobs that one GPU worker holds at a time."""
+    lane_width: int = Field(default=8, ge=1)
+    """Most sequences in one forward."""
+    step_timeout_s: float = Field(default=120.0, gt=0)
+    """A denoising step that takes longer means a hung device: the process ends itself."""
+    drain_s: float = Field(default=8.0, ge=0)
+    """After SIGTERM, how long work in flight may go on before it is given back."""
+
+    webhook_secret: SecretStr | None = None
+    """`whsec_...`: signs deliveries as Standard Webhooks does; without it they are unsigned."""
+    webhook_timeout_s: float = Field(default=30.0, gt=0)
+    webhook_schedule_s: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split_numbers)] = (
+        *(0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0),
+    )
+    """Seconds before each attempt of a delivery; after the last it is dead."""
+    deliveries_at_once: int = Field(default=16, ge=1)
+    allow_private_hosts: Words = ()
+    """Hosts in private networks that webhooks and image URLs may name."""
+
+    def require_serviceable(self) -> None:
+        """Raise `Misconfigured` with one sentence if the gateway must not start like this."""
+        if self.api_key is None and self.api_keys_file is None:
+            raise Misconfigured(
+                "No API key is configured: set PRINTWORKS_API_KEY or PRINTWORKS_API_KEYS_FILE."
+            )
+        demo_key = self.api_key is not None and self.api_key.get_secret_value() == DEMO_KEY
+        if demo_key and not is_loopback(self.host):
+            raise Misconfigured(
+                f"The key '{DEMO_KEY}' is only for loopback, and HOST is {self.host}: "
+                "set API_KEY to a secret of your own."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

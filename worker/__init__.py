@@ -1,0 +1,1 @@
+"""The processes behind the gateway: the GPU worker and the dispatcher."""

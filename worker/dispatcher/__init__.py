@@ -1,0 +1,1 @@
+"""The dispatcher: takes deliveries from the outbox and fires webhooks. Never imports torch."""

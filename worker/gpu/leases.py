@@ -1,0 +1,116 @@
+"""Renews the leases of the jobs that this worker holds, from a thread of its own."""
+
+import json
+import logging
+import threading
+from enum import Enum, auto
+
+from shared import ledger
+from shared.errors import LedgerUnavailable
+from shared.ledger import Claim, Held, Ledger
+from shared.settings import Settings
+from worker.gpu.engine import Rendering
+from worker.gpu.models import ModelCache
+
+logger = logging.getLogger(__name__)
+
+
+class Ending(Enum):
+    """Why a slot is to stop working on its job."""
+
+    CANCELLED = auto()
+    LOST = auto()
+    DRAINED = auto()
+
+
+class Hold:
+    """One claimed job in this worker. Its slot works on it; others may end it."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.ending: Ending | None = None
+        self._rendering: Rendering | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def held(self) -> Held:
+        progress = self._rendering.progress if self._rendering else 0.0
+        return Held(self.claim.job_id, self.claim.token, progress)
+
+    def attach(self, rendering: Rendering) -> None:
+        """Tie the rendering's life to this hold, even if it was ended before."""
+        with self._lock:
+            self._rendering = rendering
+            if self.ending:
+                rendering.cancel()
+
+    def end(self, ending: Ending) -> None:
+        """The first reason counts; the slot hears of it at the next denoising step."""
+        with self._lock:
+            self.ending = self.ending or ending
+            if self._rendering:
+                self._rendering.cancel()
+
+
+class LeaseKeeper:
+    """Beats for all holds of this worker, and tells the ledger what the worker has loaded."""
+
+    def __init__(self, worker: str, settings: Settings, store: Ledger, models: ModelCache) -> None:
+        self._worker = worker
+        self._settings = settings
+        self._ledger = store
+        self._models = models
+        self._holds: dict[int, Hold] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2)
+
+    def add(self, hold: Hold) -> None:
+        with self._lock:
+            self._holds[hold.claim.job_id] = hold
+
+    def remove(self, hold: Hold) -> None:
+        with self._lock:
+            self._holds.pop(hold.claim.job_id, None)
+
+    def end_all(self, ending: Ending) -> None:
+        for hold in self._current():
+            hold.end(ending)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._beat()
+            except LedgerUnavailable:
+                logger.warning("beat skipped: the ledger is out of reach")
+            except Exception:
+                logger.exception("beat failed")
+            if self._stop.wait(self._settings.beat_s):
+                return
+
+    def _beat(self) -> None:
+        holds = self._current()
+        facts = {
+            "device": str(self._models.device),
+            "models": self._models.loaded_ids,
+            "slots": self._settings.slots,
+        }
+        beats = self._ledger.run(
+            ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])
+        )
+        for hold in holds:
+            if hold.claim.job_id in beats.lost:
+                hold.end(Ending.LOST)
+            elif hold.claim.job_id in beats.cancelled:
+                hold.end(Ending.CANCELLED)
+
+    def _current(self) -> list[Hold]:
+        with self._lock:
+            return list(self._holds.values())

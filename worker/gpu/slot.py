@@ -1,0 +1,151 @@
+"""One job's way through the worker: claim, render, encode, store, finish. Runs in a Celery thread."""
+
+import logging
+import secrets
+import threading
+import time
+
+from shared import ledger
+from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
+from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
+from shared.jobs import JobSpec, JobState, Outcome
+from shared.ledger import Claim, Ledger
+from shared.settings import Settings
+from shared.storage import FolderStorage
+from worker.gpu.engine import Engine, PictureRequest
+from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.gpu.models import ModelCache
+from worker.gpu.pictures import encode_file
+
+logger = logging.getLogger(__name__)
+
+FINISH_RETRY_S = 1.0
+
+
+class Slot:
+    """What every Celery thread of this worker runs; it has no state of its own."""
+
+    def __init__(
+        self,
+        worker: str,
+        settings: Settings,
+        store: Ledger,
+        storage: FolderStorage,
+        models: ModelCache,
+        engine: Engine,
+        leases: LeaseKeeper,
+        bell: Bell,
+    ) -> None:
+        self._worker = worker
+        self._settings = settings
+        self._ledger = store
+        self._storage = storage
+        self._models = models
+        self._engine = engine
+        self._leases = leases
+        self._bell = bell
+        self._draining = threading.Event()
+
+    def drain(self) -> None:
+        """Claim nothing more; jobs in flight get `drain_s`, then they are given back at the next step."""
+        self._draining.set()
+        timer = threading.Timer(self._settings.drain_s, self._leases.end_all, [Ending.DRAINED])
+        timer.daemon = True
+        timer.start()
+
+    def run(self) -> None:
+        """Do one job, if one waits. Another bell is rung first if more work waits than this."""
+        if self._draining.is_set():
+            return
+        token = secrets.token_hex(16)
+        claim = self._ledger.run(ledger.claim(self._worker, token, self._settings, self._models.loaded_ids))
+        if claim is None:
+            return
+        if claim.bell_wanted:
+            self._bell.ring(GPU_QUEUE)
+        hold = Hold(claim)
+        self._leases.add(hold)
+        try:
+            self._work(hold)
+        finally:
+            self._leases.remove(hold)
+
+    def _work(self, hold: Hold) -> None:
+        spec, started = hold.claim.spec, time.monotonic()
+        fields = {"job_id": hold.claim.job_id, "attempts": hold.claim.attempts}
+        logger.info("job started", extra=fields | {"model_id": spec.model_id})
+        try:
+            revision = self._make(hold)
+        except Cancelled:
+            self._give_up(hold)
+            return
+        except GenerationFailed as exc:
+            state, outcome = JobState.FAILED, Outcome(reason=exc.detail)
+        except OSError:
+            logger.exception("pictures not stored", extra=fields)
+            state, outcome = (
+                JobState.FAILED,
+                Outcome(reason="The pictures could not be stored on the server."),
+            )
+        except Exception:
+            logger.exception("job failed", extra=fields)
+            state, outcome = JobState.FAILED, Outcome(reason="Failed, Try Again")
+        else:
+            seconds = time.monotonic() - started
+            state, outcome = JobState.SUCCEEDED, Outcome(generation_time_s=seconds, revision=revision)
+        self._finish(hold.claim, state, outcome)
+
+    def _make(self, hold: Hold) -> str:
+        """Make and store the job's pictures; returns the revision of the weights that made them."""
+        spec = hold.claim.spec
+        model = self._models.get(spec.model_id)
+        rendering = self._engine.submit(model, picture_requests(spec))
+        hold.attach(rendering)
+        for name, picture in zip(spec.file_names, rendering.result(), strict=True):
+            self._storage.write(name, encode_file(picture, as_base64=spec.base64))
+        return model.revision
+
+    def _give_up(self, hold: Hold) -> None:
+        fields = {"job_id": hold.claim.job_id}
+        if hold.ending is Ending.CANCELLED:
+            self._finish(hold.claim, JobState.CANCELLED, ledger.CANCELLED)
+        elif hold.ending is Ending.DRAINED:
+            released = self._ledger.run(ledger.release(hold.claim.job_id, hold.claim.token))
+            if released.bell_wanted:
+                self._bell.ring(GPU_QUEUE)
+            logger.info("job given back", extra=fields)
+        else:
+            logger.warning("job lost to another worker", extra=fields)
+
+    def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
+        """Write the outcome, however long Redis is away: the pictures are made, and only this says so."""
+        while True:
+            try:
+                finished = self._ledger.run(ledger.finish(claim.job_id, claim.token, state, outcome))
+                break
+            except LedgerUnavailable:
+                logger.warning("outcome not written yet", extra={"job_id": claim.job_id})
+                time.sleep(FINISH_RETRY_S)
+        if finished.bell_wanted:
+            self._bell.ring(WEBHOOK_QUEUE)
+        fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
+        logger.info(
+            "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
+        )
+
+
+def picture_requests(spec: JobSpec) -> list[PictureRequest]:
+    """One request per picture; picture `i` has the seed `spec.seed + i`."""
+    return [
+        PictureRequest(
+            prompt=spec.prompt,
+            negative_prompt=spec.negative_prompt,
+            width=spec.width,
+            height=spec.height,
+            steps=spec.steps,
+            guidance_scale=spec.guidance_scale,
+            scheduler=spec.scheduler,
+            seed=spec.seed + index,
+        )
+        for index in range(spec.samples)
+    ]

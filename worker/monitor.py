@@ -1,0 +1,6 @@
+"""Entry point of flower: `celery -A worker.monitor flower`. It watches Celery; jobs are in the metrics."""
+
+from shared.broker import make_celery
+from shared.settings import Settings
+
+app = make_celery(Settings().redis_url, "printworks-monitor")
