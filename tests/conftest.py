@@ -1,0 +1,53 @@
+"""Fixtures for all tests: one real Redis for the session, settings and a ledger of their own for each test."""
+
+import itertools
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from shared.ledger import Ledger
+from shared.settings import Settings
+from tests.support.processes import running_redis
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a private server that lives as long as the session."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+_databases = itertools.cycle(range(1, 16))
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """An empty database of the private server."""
+    url = redis_server.removesuffix("/0") + f"/{next(_databases)}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return Settings(
+        redis_url=redis_url,
+        data_dir=tmp_path / "data",
+        port=port,
+        api_key="secret-of-the-tests",
+        allow_private_hosts=("127.0.0.1",),
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Ledger]:
+    store = Ledger(settings.redis_url)
+    yield store
+    store.close()

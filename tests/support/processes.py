@@ -1,0 +1,156 @@
+"""Real processes for tests: each on a free port, in its own session, ended and waited for."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import redis
+
+from deploy import commands
+from deploy.embedded_redis import embedded_redis, wait_for_redis
+from deploy.local import free_port
+from shared import ledger
+from shared.ledger import Ledger, worker_name
+from shared.settings import Settings
+from tests.support.waiting import wait_until
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process while the block runs; prints its log if the block raises."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            list(command),
+            env=os.environ | dict(environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        yield process
+    except BaseException:
+        print(f"--- {log}\n{log.read_text()[-6000:]}", file=sys.stderr)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+@contextlib.contextmanager
+def running_redis(folder: Path) -> Iterator[str]:
+    """A throw-away server of the kind that `make run` uses; yields its URL."""
+    server = embedded_redis(folder, free_port())
+    with running(server.command.words, folder / "redis.log", stdin=server.configuration):
+        wait_for_redis(server.url)
+        yield server.url
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The settings as the processes read them."""
+    variables = {}
+    for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
+        if name in ("api_key", "webhook_secret") and value is not None:
+            value = getattr(settings, name).get_secret_value()
+        if isinstance(value, list):
+            value = ",".join(map(str, value))
+        if isinstance(value, dict):
+            value = str(value).replace("'", '"')
+        variables[f"PRINTWORKS_{name.upper()}"] = "" if value is None else str(value)
+    return variables
+
+
+@contextlib.contextmanager
+def running_gateway(settings: Settings, log: Path) -> Iterator[str]:
+    """A real gateway; yields its URL."""
+    with running(commands.gateway().words, log, environment=environment_of(settings)):
+        url = f"http://127.0.0.1:{settings.port}"
+        wait_until(lambda: _accepts(settings.port), within_s=60)
+        yield url
+
+
+@contextlib.contextmanager
+def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real GPU worker that beats."""
+    command = commands.gpu_worker(0, settings.slots).words
+    with running(command, log, environment=environment_of(settings)) as process:
+        store = Ledger(settings.redis_url)
+        wait_until(lambda: worker_name(process.pid) in store.run(ledger.stats()).workers, within_s=90)
+        store.close()
+        yield process
+
+
+@contextlib.contextmanager
+def running_dispatcher(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = commands.dispatcher(settings.deliveries_at_once).words
+    with running(command, log, environment=environment_of(settings)) as process:
+        wait_until(lambda: b"ready." in log.read_bytes(), within_s=60)
+        yield process
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A cluster that the launcher runs."""
+
+    url: str
+    launcher: subprocess.Popen[bytes]
+    data_dir: Path
+
+    def processes(self) -> list[psutil.Process]:
+        """All that the launcher has started."""
+        return psutil.Process(self.launcher.pid).children(recursive=True)
+
+    def process(self, words: str) -> psutil.Process:
+        """The one process whose command line holds `words`."""
+        found = [child for child in self.processes() if words in " ".join(child.cmdline())]
+        assert len(found) == 1, f"{words}: {found}"
+        return found[0]
+
+
+@contextlib.contextmanager
+def running_cluster(data_dir: Path, **variables: str) -> Iterator[LocalCluster]:
+    """`python -m deploy.local` on free ports, ready; `variables` are its environment."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    port, log = free_port(), data_dir / "launcher.log"
+    environment = {
+        "PORT": str(port),
+        "DATA_DIR": str(data_dir),
+        "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
+        "FLOWER_PORT": str(free_port()),
+        **variables,
+    }
+    seen = len(log.read_bytes()) if log.exists() else 0
+    command = [sys.executable, "-m", "deploy.local"]
+    with running(command, log, environment=environment) as launcher:
+        ready = f"ready http://127.0.0.1:{port}\n".encode()
+        wait_until(lambda: ready in log.read_bytes()[seen:] or launcher.poll() is not None, within_s=120)
+        assert launcher.poll() is None, "the launcher has ended"
+        yield LocalCluster(f"http://127.0.0.1:{port}", launcher, data_dir)
+        launcher.send_signal(signal.SIGTERM)
+        launcher.wait(20)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def redis_client(settings: Settings) -> redis.Redis:
+    return redis.Redis.from_url(settings.redis_url, decode_responses=True)

@@ -1,0 +1,57 @@
+"""A webhook's receiver: a real HTTP server that answers as it is told and remembers what came."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(frozen=True)
+class Received:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """Answers `statuses` in turn, then 200 for ever."""
+
+    url: str
+    requests: list[Received] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, request: Received) -> int:
+        with self._lock:
+            self.requests.append(request)
+            return self.statuses.pop(0) if self.statuses else 200
+
+
+@contextlib.contextmanager
+def running_receiver(statuses: Sequence[int] = (), headers: dict[str, str] | None = None) -> Iterator[Receiver]:
+    receiver = Receiver(url="", statuses=list(statuses), headers=headers or {})
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            lower = {name.lower(): value for name, value in self.headers.items()}
+            self.send_response(receiver.note(Received(self.path, lower, body)))
+            for name, value in receiver.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
