@@ -7,9 +7,12 @@ sentence that says what to send.
 import math
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from shared.jobs import Scalar
+
+LONGEST_TEXT = 10_000
 ABSENT_WORDS = frozenset({"", "no", "none", "null"})
 _YES = frozenset({"yes", "true", "1", "on"})
 _NO = frozenset({"no", "false", "0", "off"})
@@ -60,7 +63,16 @@ def _optional_text(value: Any) -> Any:
     return value
 
 
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float | bool | None):
+        raise PydanticCustomError("sentence", "must be a string, a number, a boolean or null")
+    return value
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Number = Annotated[float, BeforeValidator(_finite_number)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
-OptionalText = Annotated[str | None, BeforeValidator(_optional_text)]
+OptionalText = Annotated[
+    Annotated[str, Field(max_length=LONGEST_TEXT)] | None, BeforeValidator(_optional_text)
+]
+AnyScalar = Annotated[Scalar, BeforeValidator(_scalar)]

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from api.wire.loose import Number, OptionalText, Switch, WholeNumber
-from shared.jobs import JobSpec, Scalar
+from api.wire.loose import LONGEST_TEXT, AnyScalar, Number, OptionalText, Switch, WholeNumber
+from shared.jobs import JobSpec
 from shared.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 
 LARGEST_SEED = 2**63 - 8
@@ -16,7 +16,7 @@ LARGEST_SEED = 2**63 - 8
 RANDOM_SEED = -1
 
 Side = Annotated[WholeNumber, Field(ge=64, le=1024, multiple_of=8)]
-Prompt = Annotated[str, Field(max_length=10_000)]
+Prompt = Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
 def _known_scheduler(name: str | None) -> str | None:
@@ -34,7 +34,7 @@ class Text2Img(BaseModel):
     """Id of the model that makes the picture."""
     prompt: Prompt
     """What to show."""
-    negative_prompt: Annotated[OptionalText, Field(max_length=10_000)] = None
+    negative_prompt: OptionalText = None
     """What not to show."""
     width: Side = 512
     """Pixels, a multiple of 8."""
@@ -54,9 +54,9 @@ class Text2Img(BaseModel):
     """The output files hold base64 text instead of PNG."""
     instant_response: Switch = False
     """Answer `processing` at once instead of waiting for the pictures."""
-    webhook: Annotated[OptionalText, Field(max_length=2000)] = None
+    webhook: OptionalText = None
     """URL that gets a POST when the job has ended."""
-    track_id: Scalar = None
+    track_id: AnyScalar = None
     """Comes back in the webhook with the JSON type that it was sent with."""
 
     def to_spec(self, public_url: str) -> JobSpec:

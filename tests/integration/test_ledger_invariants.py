@@ -11,7 +11,14 @@ import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from shared import ledger
 from shared.jobs import JobState, Outcome
@@ -229,7 +236,10 @@ def emptied(redis_url: str) -> redis.Redis:
     weights=st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=4, max_size=4),
 )
 @hypothesis_settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_while_all_tenants_wait_each_gets_its_share(
     emptied: redis.Redis, settings: Settings, store: Ledger, queues: list[int], weights: list[float]

@@ -31,7 +31,9 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def running_receiver(statuses: Sequence[int] = (), headers: dict[str, str] | None = None) -> Iterator[Receiver]:
+def running_receiver(
+    statuses: Sequence[int] = (), headers: dict[str, str] | None = None
+) -> Iterator[Receiver]:
     receiver = Receiver(url="", statuses=list(statuses), headers=headers or {})
 
     class Handler(BaseHTTPRequestHandler):
