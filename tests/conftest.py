@@ -1,4 +1,4 @@
-"""Fixtures for all tests: one real Redis for the session, settings and a ledger of their own for each test."""
+"""Fixtures for all tests: one real Redis for the session, an empty database of it for each test."""
 
 import itertools
 import socket

@@ -21,7 +21,7 @@ def accept(store: Ledger, settings: Settings, key: ApiKey | None = None, **spec:
     return store.run(call).job_id
 
 
-def claim(store: Ledger, settings: Settings, token: str = "token", loaded: tuple[str, ...] = ()) -> Claim:
+def claim(store: Ledger, settings: Settings, token: str = "t", loaded: tuple[str, ...] = ()) -> Claim:
     found = store.run(ledger.claim("worker", token, settings, loaded))
     assert found is not None
     return found

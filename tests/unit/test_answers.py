@@ -10,7 +10,11 @@ from shared.errors import BadRequest, InvalidKey, JobNotFound, PrintworksError
 from shared.jobs import Job, JobState, Outcome
 from tests.support.jobs import make_spec
 
-DOCUMENTED_META = ["prompt", "model_id", "negative_prompt", "scheduler", "revision", "safetychecker", "W", "H", "enable_attention_slicing", "file_prefix", "guidance_scale", "seed", "steps", "n_samples", "upscale", "panorama", "self_attention", "embeddings", "lora", "outdir", "vae"]
+DOCUMENTED_META = [
+    *("prompt", "model_id", "negative_prompt", "scheduler", "revision", "safetychecker", "W", "H"),
+    *("enable_attention_slicing", "file_prefix", "guidance_scale", "seed", "steps", "n_samples", "upscale"),
+    *("panorama", "self_attention", "embeddings", "lora", "outdir", "vae"),
+]
 
 
 def make_job(state: JobState = JobState.SUCCEEDED, eta_s: float = 0.0, **spec: object) -> Job:

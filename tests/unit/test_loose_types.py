@@ -96,7 +96,7 @@ def test_several_wrong_fields_get_a_sentence_each() -> None:
 
 
 def test_a_track_id_that_is_no_scalar_is_refused() -> None:
-    with pytest.raises(BadRequest, match="^track_id must be a string, a number, a boolean or null$"):
+    with pytest.raises(BadRequest, match="track_id must be a string, a number, a boolean or null"):
         parse(Text2Img, body(track_id={"a": 1}))
 
 
