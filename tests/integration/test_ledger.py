@@ -10,7 +10,7 @@ from deploy.local import free_port
 from shared import ledger
 from shared.api_keys import ApiKey
 from shared.errors import IdempotencyConflict, JobNotFound, LedgerUnavailable
-from shared.jobs import JobState, Outcome
+from shared.jobs import Job, JobState, Outcome
 from shared.ledger import AsyncLedger, Claim, Held, Ledger
 from shared.settings import Settings
 from tests.support.jobs import make_key, make_spec
@@ -252,7 +252,7 @@ def test_the_eta_is_that_of_the_backlog_and_then_of_the_jobs_own_speed(
 def test_both_clients_run_the_same_calls(store: Ledger, settings: Settings) -> None:
     job_id = accept(store, settings)
 
-    async def read() -> ledger.calls.Job:
+    async def read() -> Job:
         client = AsyncLedger(settings.redis_url)
         try:
             return await client.run(ledger.read(job_id, "tenant"))

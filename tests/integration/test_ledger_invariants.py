@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import redis
@@ -51,7 +52,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.redis = redis.Redis.from_url(self.redis_url, decode_responses=True)
+        self.redis: Any = redis.Redis.from_url(self.redis_url, decode_responses=True)
         self.redis.flushdb()
         self.store = Ledger(self.redis_url)
         self.patient = Settings(max_attempts=LIMIT, lease_s=3600, retention_s=3600)

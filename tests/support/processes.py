@@ -87,12 +87,13 @@ def running_gateway(settings: Settings, log: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(settings: Settings, log: Path, within_s: float = 90) -> Iterator[subprocess.Popen[bytes]]:
     """A real GPU worker that beats."""
     command = commands.gpu_worker(0, settings.slots).words
     with running(command, log, environment=environment_of(settings)) as process:
         store = Ledger(settings.redis_url)
-        wait_until(lambda: worker_name(process.pid) in store.run(ledger.stats()).workers, within_s=90)
+        name = worker_name(process.pid)
+        wait_until(lambda: name in store.run(ledger.stats()).workers, within_s=90)
         store.close()
         yield process
 

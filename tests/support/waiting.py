@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], within_s: float = 15.0, every_s: float = 0.02) -> T:
+def wait_until(condition: Callable[[], T | None], within_s: float = 15.0, every_s: float = 0.02) -> T:
     """The condition's first true value; raises `TimeoutError` with what it last was."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):

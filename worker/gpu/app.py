@@ -3,6 +3,7 @@
 One process is one GPU; which one, CUDA_VISIBLE_DEVICES says.
 """
 
+import logging
 import os
 from typing import Any
 
@@ -19,6 +20,8 @@ from worker.gpu.leases import LeaseKeeper
 from worker.gpu.models import ModelCache
 from worker.gpu.slot import Slot
 from worker.gpu.watchdog import Watchdog, end_process
+
+logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -48,7 +51,11 @@ def make_worker_app(settings: Settings) -> Celery:
     workers: list[Worker] = []
 
     def start(**_: Any) -> None:
-        workers.append(Worker(settings, app))
+        try:
+            workers.append(Worker(settings, app))
+        except Exception as exc:  # Celery would log it and go on without us
+            logger.exception("the worker can't start")
+            end_process(exc)
 
     def drain(**_: Any) -> None:
         workers[0].slot.drain()

@@ -1,0 +1,294 @@
+"""The gateway over real HTTP and a real Redis; the test plays the worker."""
+
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy import commands
+from deploy.local import free_port
+from shared import ledger
+from shared.jobs import JobState, Outcome
+from shared.ledger import Ledger
+from shared.settings import Settings
+from shared.storage import FolderStorage
+from tests.support.processes import environment_of, running, running_gateway
+from tests.support.waiting import wait_until
+
+KEY = "secret-of-the-tests"
+ROOT = "/api/v1/enterprise"
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"key": KEY, "model_id": "demo", "prompt": "a red circle", "width": 64, "height": 64} | fields
+
+
+@pytest.fixture
+def client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Of a gateway that answers at once."""
+    impatient = settings.model_copy(update={"sync_wait_s": 0.0})
+    with running_gateway(impatient, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@pytest.fixture
+def patient_client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Of a gateway that waits for pictures."""
+    with (
+        running_gateway(settings, tmp_path / "gateway.log") as url,
+        httpx.Client(base_url=url, timeout=40) as client,
+    ):
+        yield client
+
+
+def play_worker(store: Ledger, settings: Settings, state: JobState = JobState.SUCCEEDED) -> ledger.Claim:
+    """Do the next job as a worker would."""
+    claim = wait_until(lambda: store.run(ledger.claim("worker", "token", settings, ())))
+    for name in claim.spec.file_names:
+        FolderStorage(settings.data_dir).write(name, b"\x89PNG of " + name.encode())
+    outcome = Outcome(generation_time_s=0.5, revision="fp32", reason="" if state == "succeeded" else "Why.")
+    store.run(ledger.finish(claim.job_id, claim.token, state, outcome))
+    return claim
+
+
+def test_a_request_whose_pictures_are_made_in_time_answers_success(
+    patient_client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        pending = pool.submit(patient_client.post, f"{ROOT}/text2img", json=body(samples=2))
+        claim = play_worker(store, settings)
+        answer = pending.result().json()
+
+    assert answer["status"] == "success"
+    assert answer["id"] == claim.job_id
+    for link in answer["output"]:
+        picture = httpx.get(link)
+        assert picture.status_code == httpx.codes.OK
+        assert picture.headers["content-type"] == "image/png"
+
+
+def test_with_no_wait_it_answers_processing_and_fetch_tells_the_rest(
+    client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    answer = client.post(f"{ROOT}/text2img", json=body()).json()
+    assert answer["status"] == "processing"
+    assert isinstance(answer["eta"], int)
+    (link,) = answer["future_links"]
+    assert client.get(link).status_code == httpx.codes.NOT_FOUND
+    assert client.post(answer["fetch_result"], json={"key": KEY}).json()["status"] == "processing"
+
+    play_worker(store, settings)
+
+    fetched = client.post(answer["fetch_result"], json={"key": KEY}).json()
+    assert fetched["status"] == "success"
+    assert fetched["output"] == [link]
+    assert client.get(link).status_code == httpx.codes.OK
+
+
+def test_fetch_works_in_every_form_that_clients_use(
+    client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    job_id = client.post(f"{ROOT}/text2img", json=body()).json()["id"]
+    play_worker(store, settings)
+    bearer = {"Authorization": f"Bearer {KEY}"}
+
+    answers = [
+        client.post(f"{ROOT}/fetch", json={"key": KEY, "request_id": job_id}),
+        client.post(f"{ROOT}/fetch", json={"key": KEY, "request_id": str(job_id)}),
+        client.post(f"{ROOT}/fetch/{job_id}", json={"key": KEY}),
+        client.post(f"{ROOT}/fetch/{job_id}", json={}, headers=bearer),
+        client.get(f"{ROOT}/fetch/{job_id}", headers=bearer),
+        client.get(f"{ROOT}/fetch/{job_id}", headers={"key": KEY}),
+        client.get(f"{ROOT}/fetch/{job_id}", params={"key": KEY}),
+    ]
+
+    assert {answer.json()["status"] for answer in answers} == {"success"}
+
+
+def test_instant_response_does_not_wait(patient_client: httpx.Client) -> None:
+    started = time.monotonic()
+
+    answer = patient_client.post(f"{ROOT}/text2img", json=body(instant_response="yes")).json()
+
+    assert answer["status"] == "processing"
+    assert time.monotonic() - started < 10
+
+
+def test_a_failed_job_answers_failed_with_its_reason(
+    patient_client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        pending = pool.submit(patient_client.post, f"{ROOT}/text2img", json=body())
+        play_worker(store, settings, JobState.FAILED)
+
+    answer = pending.result()
+    assert answer.status_code == httpx.codes.OK
+    assert (answer.json()["status"], answer.json()["message"]) == ("failed", "Why.")
+
+
+def test_an_idempotency_key_repeats_the_answer_and_not_the_job(client: httpx.Client) -> None:
+    header = {"Idempotency-Key": "order-7"}
+
+    first = client.post(f"{ROOT}/text2img", json=body(), headers=header).json()
+    second = client.post(f"{ROOT}/text2img", json=body(), headers=header).json()
+    other = client.post(f"{ROOT}/text2img", json=body(prompt="else"), headers=header).json()
+
+    assert first["id"] == second["id"]
+    assert first["meta"]["seed"] == second["meta"]["seed"]
+    assert (other["status"], other["code"]) == ("error", "idempotency_conflict")
+
+
+def test_cancel_ends_a_waiting_job(client: httpx.Client) -> None:
+    job_id = client.post(f"{ROOT}/text2img", json=body()).json()["id"]
+
+    cancelled = client.post(f"{ROOT}/cancel/{job_id}", json={"key": KEY}).json()
+
+    assert cancelled["status"] == "success"
+    fetched = client.post(f"{ROOT}/fetch/{job_id}", json={"key": KEY}).json()
+    assert (fetched["status"], fetched["message"]) == ("failed", "The job was cancelled.")
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        ({"json": body(key="wrong")}, "Invalid Api Key"),
+        ({"json": {"prompt": "no key"}}, "Invalid Api Key"),
+        ({"json": body(key=7)}, "Invalid Api Key"),
+        ({"content": b"not json"}, "Invalid API Request"),
+        ({"content": b""}, "Invalid API Request"),
+        ({"content": b"[1, 2]"}, "Invalid API Request"),
+        ({"content": b'{"key": NaN}'}, "Invalid API Request"),
+        ({"content": b"[" * 100_000}, "Invalid API Request"),
+        ({"content": b'{"key": "\xff"}'}, "Invalid API Request"),
+        ({"json": body(model_id="unheard-of")}, "Model not found: unheard-of"),
+        ({"json": body(prompt=None)}, "prompt is required"),
+        ({"json": body(samples=9)}, "samples must be between 1 and 4"),
+        ({"json": body(webhook="ftp://example.com")}, "webhook must be an http or https URL"),
+        ({"json": body(webhook="http://10.0.0.1/")}, "webhook must be a public address; this one is private"),
+        ({"json": body(), "headers": {"Idempotency-Key": ""}}, "Idempotency-Key must be 1 to 255 characters long"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_input_gets_a_sentence_with_http_200(
+    client: httpx.Client, sent: dict[str, Any], message: str
+) -> None:
+    answer = client.post(f"{ROOT}/text2img", **sent)
+
+    assert answer.status_code == httpx.codes.OK
+    assert answer.json()["status"] == "error"
+    assert answer.json()["message"] == answer.json()["messege"] == message
+
+
+def test_a_lone_surrogate_in_a_prompt_is_refused_with_a_sentence(client: httpx.Client) -> None:
+    raw = b'{"key": "secret-of-the-tests", "model_id": "demo", "prompt": "\\ud800"}'
+
+    answer = client.post(f"{ROOT}/text2img", content=raw)
+
+    assert answer.status_code == httpx.codes.OK
+    assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("request_id", [999_999, "abc", "9" * 40, -1])
+def test_an_unknown_request_is_not_found(client: httpx.Client, request_id: Any) -> None:
+    answer = client.post(f"{ROOT}/fetch/{request_id}", json={"key": KEY})
+
+    assert answer.status_code == httpx.codes.OK
+    assert answer.json()["status"] == "failed"
+    assert answer.json()["message"] == "Request not found"
+
+
+def test_an_unknown_route_is_answered_in_the_wires_shape(client: httpx.Client) -> None:
+    for answer in (client.post("/api/v1/enterprise/nothing"), client.get(f"{ROOT}/text2img")):
+        assert answer.is_client_error
+        assert answer.json()["status"] == "error"
+
+
+def test_a_body_that_is_too_large_is_refused_with_a_sentence(client: httpx.Client) -> None:
+    answer = client.post(f"{ROOT}/text2img", content=b" " * (33 * 1024 * 1024))
+
+    assert "too large" in answer.json()["message"]
+
+
+def test_strict_status_codes_are_a_setting(settings: Settings, tmp_path: Path) -> None:
+    strict = settings.model_copy(update={"strict_http_status": True})
+    with running_gateway(strict, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        assert client.post(f"{ROOT}/text2img", json=body(key="wrong")).status_code == httpx.codes.UNAUTHORIZED
+        assert client.post(f"{ROOT}/text2img", json=body(samples=9)).status_code == httpx.codes.BAD_REQUEST
+        assert client.post(f"{ROOT}/fetch/9", json={"key": KEY}).status_code == httpx.codes.NOT_FOUND
+
+
+def test_without_redis_nothing_is_accepted_and_503_says_so(settings: Settings, tmp_path: Path) -> None:
+    away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+    with running_gateway(away, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        answer = client.post(f"{ROOT}/text2img", json=body(), timeout=20)
+
+        assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert answer.headers["retry-after"]
+        assert answer.json()["status"] == "error"
+        assert client.get("/health/live").status_code == httpx.codes.OK
+        assert client.get("/health/ready", timeout=20).status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+
+def test_links_use_the_host_that_the_client_used(client: httpx.Client) -> None:
+    def link(**headers: str) -> str:
+        answer = client.post(f"{ROOT}/text2img", json=body(), headers=headers).json()
+        return str(answer["future_links"][0])
+
+    proxied = {"X-Forwarded-Host": "pictures.example.com", "X-Forwarded-Proto": "https"}
+    assert link(**proxied).startswith("https://pictures.example.com/generations/")
+    assert link(Host='evil"><script>').startswith("http://127.0.0.1:")
+
+
+def test_a_name_outside_the_storage_folder_is_not_served(client: httpx.Client) -> None:
+    for name in ("..%2f..%2fetc%2fpasswd", "%2e%2e/secret", "x.png"):
+        answer = client.get(f"/generations/{name}")
+        assert answer.status_code == httpx.codes.NOT_FOUND
+        assert answer.json()["status"] == "error"
+
+
+def test_metrics_tell_of_requests_and_of_the_cluster(client: httpx.Client) -> None:
+    client.post(f"{ROOT}/text2img", json=body())
+
+    text = client.get("/metrics").text
+
+    assert 'printworks_jobs_accepted_total{kind="text2img"} 1.0' in text
+    assert 'printworks_cluster{what="jobs_queued"} 1.0' in text
+    assert f'printworks_requests_total{{route="{ROOT}/text2img",status="200"}} 1.0' in text
+
+
+def test_openapi_describes_text2img_with_its_fields(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+
+    schema = paths[f"{ROOT}/text2img"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert {"key", "prompt", "model_id", "track_id", "instant_response"} <= set(schema["properties"])
+    assert client.get("/docs").status_code == httpx.codes.OK
+
+
+def test_sigterm_answers_the_requests_that_wait(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "gateway.log"
+    with running(commands.gateway().words, log, environment=environment_of(settings)) as process:
+        url = f"http://127.0.0.1:{settings.port}"
+        wait_until(lambda: b"running on" in log.read_bytes())
+        with ThreadPoolExecutor() as pool:
+            pending = pool.submit(httpx.post, f"{url}{ROOT}/text2img", json=body(), timeout=30)
+            accepted = Ledger(settings.redis_url)
+            wait_until(lambda: accepted.run(ledger.stats()).queued == 1)
+            process.terminate()
+            answer = pending.result()
+
+        assert answer.json()["status"] == "processing"
+        assert process.wait(10) == -signal.SIGTERM
+
+
+def test_no_secret_reaches_the_gateways_log(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "gateway.log"
+    with running_gateway(settings, log) as url, httpx.Client(base_url=url) as client:
+        client.get(f"{ROOT}/fetch/1", params={"key": KEY})
+        client.post(f"{ROOT}/text2img", content=b'{"key": "%s", broken' % KEY.encode())
+
+    assert KEY not in log.read_text()

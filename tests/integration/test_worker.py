@@ -1,0 +1,185 @@
+"""The GPU worker: a real Celery process on a tiny model, driven by the ledger alone."""
+
+import base64
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import celery
+import numpy as np
+import pytest
+from PIL import Image
+
+from deploy import commands
+from shared import ledger
+from shared.broker import GPU_QUEUE, Bell, make_celery
+from shared.jobs import Job, JobState
+from shared.ledger import Ledger
+from shared.settings import Settings
+from shared.storage import FolderStorage
+from tests.support import tiny
+from tests.support.jobs import make_key, make_spec
+from tests.support.processes import environment_of, running, running_worker
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_stable_diffusion(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def settings(settings: Settings, tiny_model: Path) -> Settings:
+    return settings.model_copy(update={"models": {"demo": tiny_model}, "slots": 3, "drain_s": 0.5})
+
+
+@pytest.fixture
+def bell(settings: Settings) -> Iterator[Bell]:
+    bell = Bell(make_celery(settings.redis_url, "tests"))
+    yield bell
+    bell.close()
+
+
+def submit(store: Ledger, settings: Settings, bell: Bell, **spec: Any) -> int:
+    call = ledger.accept(make_spec(**spec), make_key(), settings, idempotency_key=None, digest="")
+    accepted = store.run(call)
+    if accepted.bell_wanted:
+        bell.ring(GPU_QUEUE)
+    return accepted.job_id
+
+
+def ended(store: Ledger, job_id: int) -> Job:
+    """The job when it has ended."""
+    wait_until(lambda: store.run(ledger.read(job_id, None)).state.is_terminal, within_s=30)
+    return store.run(ledger.read(job_id, None))
+
+
+def test_one_bell_wakes_enough_slots_for_all_the_work(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    jobs = [submit(store, settings, bell, steps=2 + i % 4, samples=1 + i % 2) for i in range(20)]
+
+    with running_worker(settings, tmp_path / "worker.log"):
+        finished = [ended(store, job_id) for job_id in jobs]
+
+    storage = FolderStorage(settings.data_dir)
+    for job in finished:
+        assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
+        for name in job.spec.file_names:
+            path = storage.find(name)
+            assert path is not None
+            with Image.open(path) as picture:
+                assert (picture.format, picture.size) == ("PNG", (64, 64))
+    assert finished[0].outcome is not None
+    assert finished[0].outcome.revision == "fp32"
+
+
+def test_a_base64_job_stores_text_of_the_same_picture(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    with running_worker(settings, tmp_path / "worker.log"):
+        plain = ended(store, submit(store, settings, bell, seed=5))
+        encoded = ended(store, submit(store, settings, bell, seed=5, base64=True))
+
+    storage = FolderStorage(settings.data_dir)
+    paths = [storage.find(job.spec.file_names[0]) for job in (plain, encoded)]
+    assert paths[0] is not None
+    assert paths[1] is not None
+    png = base64.b64decode(paths[1].read_text(), validate=True)
+    assert Image.open(io.BytesIO(png)).tobytes() == Image.open(paths[0]).tobytes()
+
+
+def test_the_second_picture_of_a_job_is_the_first_of_the_next_seed(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    with running_worker(settings, tmp_path / "worker.log"):
+        pair = ended(store, submit(store, settings, bell, seed=5, samples=2))
+        single = ended(store, submit(store, settings, bell, seed=6))
+
+    folder = settings.data_dir / "generations"
+    second, alone = (folder / name for name in (pair.spec.file_names[1], single.spec.file_names[0]))
+    apart = np.abs(np.asarray(Image.open(second)).astype(int) - np.asarray(Image.open(alone)).astype(int))
+    assert apart.max() <= 1
+
+
+def test_a_running_job_can_be_cancelled_at_its_next_step(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    eager = settings.model_copy(update={"beat_s": 0.1})
+    with running_worker(eager, tmp_path / "worker.log"):
+        job_id = submit(store, settings, bell, steps=5000, width=256, height=256)
+        wait_until(lambda: store.run(ledger.read(job_id, None)).progress > 0, within_s=30)
+
+        store.run(ledger.cancel(job_id, "tenant"))
+
+        assert ended(store, job_id).state is JobState.CANCELLED
+
+
+def test_sigterm_gives_back_what_cannot_be_finished_and_counts_no_attempt(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    with running_worker(settings, tmp_path / "worker.log") as worker:
+        job_id = submit(store, settings, bell, steps=5000, width=256, height=256)
+        wait_until(lambda: store.run(ledger.read(job_id, None)).progress > 0, within_s=30)
+
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(15) == 0
+    job = store.run(ledger.read(job_id, None))
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+
+def test_the_worker_answers_remote_control_while_it_is_busy(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    app: celery.Celery = make_celery(settings.redis_url, "tests")
+    with running_worker(settings, tmp_path / "worker.log"):
+        job_id = submit(store, settings, bell, steps=5000, width=256, height=256)
+        wait_until(lambda: store.run(ledger.read(job_id, None)).progress > 0, within_s=30)
+
+        (answer,) = app.control.ping(timeout=3, limit=1)
+
+        assert [*answer.values()] == [{"ok": "pong"}]
+
+
+def test_a_model_that_cannot_be_read_ends_the_worker_with_a_reason(
+    settings: Settings, tmp_path: Path
+) -> None:
+    broken = settings.model_copy(update={"models": {"demo": tmp_path}})
+    log = tmp_path / "worker.log"
+
+    with running(commands.gpu_worker(0, 1).words, log, environment=environment_of(broken)) as worker:
+        assert worker.wait(60) == os.EX_SOFTWARE
+
+    assert "Model demo can't be loaded" in log.read_text()
+
+
+HANG = """
+import dataclasses, threading
+from tests.support import tiny
+from worker.gpu.engine import Engine, PictureRequest
+from worker.gpu.models import from_pipeline
+from worker.gpu.watchdog import Watchdog, end_process
+
+class Hanging:
+    def __init__(self, unet): self.config = unet.config
+    def __call__(self, *args, **options): threading.Event().wait()
+
+model = from_pipeline("tiny", tiny.stable_diffusion())
+engine = Engine(lane_width=1, on_fatal=end_process)
+engine.start()
+Watchdog(engine, 0.5).start()
+request = PictureRequest("x", "", 64, 64, 2, 7.5, "EulerDiscreteScheduler", 1)
+engine.submit(dataclasses.replace(model, unet=Hanging(model.unet)), [request]).result()
+"""
+
+
+def test_the_watchdog_ends_a_process_whose_device_hangs() -> None:
+    ended_with = subprocess.run([sys.executable, "-c", HANG], timeout=60, capture_output=True, check=False)
+
+    assert ended_with.returncode == os.EX_SOFTWARE
