@@ -65,7 +65,7 @@ class Options:
             raise Misconfigured("PORT and FLOWER_PORT must be numbers.") from None
         return cls(
             host=word("HOST", "127.0.0.1"),
-            port=port,
+            port=port or free_port(),
             data_dir=Path(word("DATA_DIR", "./data")).resolve(),
             api_key=word("API_KEY", "demo"),
             allow_private_hosts=word("ALLOW_PRIVATE_HOSTS", ""),

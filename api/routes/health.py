@@ -31,7 +31,7 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     gateway = gateway_of(request)
     try:
-        stats = await gateway.ledger.run(ledger.stats())
+        text = gateway.metrics.render(await gateway.ledger.run(ledger.stats()))
     except LedgerUnavailable:
-        stats = None
-    return Response(gateway.metrics.render(stats), media_type="text/plain; version=0.0.4")
+        text = gateway.metrics.render_own()
+    return Response(text, media_type="text/plain; version=0.0.4")

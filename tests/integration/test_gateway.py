@@ -170,10 +170,13 @@ def test_cancel_ends_a_waiting_job(client: httpx.Client) -> None:
         ({"json": body(samples=9)}, "samples must be between 1 and 4"),
         ({"json": body(webhook="ftp://example.com")}, "webhook must be an http or https URL"),
         ({"json": body(webhook="http://10.0.0.1/")}, "webhook must be a public address; this one is private"),
-        ({"json": body(), "headers": {"Idempotency-Key": ""}}, "Idempotency-Key must be 1 to 255 characters long"),
+        (
+            {"json": body(), "headers": {"Idempotency-Key": ""}},
+            "Idempotency-Key must be 1 to 255 characters long",
+        ),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_bad_input_gets_a_sentence_with_http_200(
     client: httpx.Client, sent: dict[str, Any], message: str
 ) -> None:
@@ -257,7 +260,7 @@ def test_metrics_tell_of_requests_and_of_the_cluster(client: httpx.Client) -> No
     text = client.get("/metrics").text
 
     assert 'printworks_jobs_accepted_total{kind="text2img"} 1.0' in text
-    assert 'printworks_cluster{what="jobs_queued"} 1.0' in text
+    assert 'printworks_jobs{state="queued"} 1.0' in text
     assert f'printworks_requests_total{{route="{ROOT}/text2img",status="200"}} 1.0' in text
 
 

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from shared import ledger
 from shared.answers import webhook_body
 from shared.broker import WEBHOOK_QUEUE, Bell
-from shared.errors import JobNotFound, RefusedAddress
+from shared.errors import JobNotFound, LedgerUnavailable, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
 from shared.outbound import guarded_client
@@ -33,7 +33,14 @@ class Sender:
         self._signer = Webhook(secret.get_secret_value()) if secret else None
 
     def run(self) -> None:
-        """Send one delivery, if one is due. Another bell is rung first if more are due."""
+        """Send one delivery, if one is due. Without a ledger nothing is done: the sweep rings again."""
+        try:
+            self._claim_and_send()
+        except LedgerUnavailable:
+            logger.warning("bell not followed: the ledger is out of reach")
+
+    def _claim_and_send(self) -> None:
+        """Another bell is rung first if more deliveries are due than this one."""
         delivery = self._ledger.run(ledger.claim_delivery(secrets.token_hex(16), self._settings))
         if delivery is None:
             return

@@ -54,9 +54,16 @@ class Slot:
         timer.start()
 
     def run(self) -> None:
-        """Do one job, if one waits. Another bell is rung first if more work waits than this."""
+        """Do one job, if one waits. Without a ledger nothing is done: the sweep rings again."""
         if self._draining.is_set():
             return
+        try:
+            self._claim_and_work()
+        except LedgerUnavailable:
+            logger.warning("bell not followed: the ledger is out of reach")
+
+    def _claim_and_work(self) -> None:
+        """Another bell is rung first if more work waits than this one job."""
         token = secrets.token_hex(16)
         claim = self._ledger.run(ledger.claim(self._worker, token, self._settings, self._models.loaded_ids))
         if claim is None:

@@ -105,9 +105,14 @@ class Engine:
                 rendering.fail(exc)
                 continue
             for sequence in sequences:
-                lane = self._lanes.setdefault(LaneKey.of(sequence), Lane(model, self._lane_width))
-                sequence.last_turn = self._turn
-                lane.sequences.append(sequence)
+                self._join(sequence)
+
+    def _join(self, sequence: Sequence) -> None:
+        key = LaneKey.of(sequence)
+        if key not in self._lanes:
+            self._lanes[key] = Lane(sequence.model, key, self._lane_width)
+        sequence.last_turn = self._turn
+        self._lanes[key].sequences.append(sequence)
 
     def _drop_cancelled(self) -> None:
         for lane in self._lanes.values():

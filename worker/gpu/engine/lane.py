@@ -1,5 +1,6 @@
 """A lane: the sequences that may share one forward of the denoiser, and that forward."""
 
+import math
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
@@ -23,12 +24,16 @@ class LaneKey:
         return cls(sequence.model.model_id, shape, sequence.embeddings.shape[1])
 
 
+MOST_POSITIONS = 8 * 64 * 64
+"""Latent positions in one forward: eight pictures of 512 px, or two of 1024 px."""
+
+
 class Lane:
     """Sequences of one key, and how many of them one forward takes."""
 
-    def __init__(self, model: LoadedModel, width: int) -> None:
+    def __init__(self, model: LoadedModel, key: LaneKey, width: int) -> None:
         self.model = model
-        self.width = width
+        self.width = max(1, min(width, MOST_POSITIONS // math.prod(key.latent_shape[1:])))
         self.last_turn = 0
         self.sequences: list[Sequence] = []
 

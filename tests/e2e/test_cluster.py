@@ -1,0 +1,228 @@
+"""The whole road: the launcher, every process, the demo model, real HTTP on both sides."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from deploy.demo.judge import judge
+from tests.support.pictures import download_picture, read_picture
+from tests.support.processes import LocalCluster, running_cluster
+from tests.support.receiver import Receiver, running_receiver
+from tests.support.waiting import wait_until
+from tests.unit.test_answers import DOCUMENTED_META
+
+ROOT = "/api/v1/enterprise"
+LONG = {"width": 256, "height": 256, "num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
+
+DOCUMENTED_EXAMPLE = json.loads((Path(__file__).parent / "documented_text2img.json").read_text())
+"""The body that the protocol's page shows, word for word."""
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    wanted = {"key": "demo", "model_id": "demo", "prompt": "a red circle on a blue background"}
+    return wanted | {"width": 128, "height": 128} | fields
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with running_cluster(tmp_path_factory.mktemp("cluster") / "data") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as receiver:
+        yield receiver
+
+
+def text2img(cluster: LocalCluster, **fields: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(
+        f"{cluster.url}{ROOT}/text2img", json=body(**fields), timeout=60
+    ).json()
+    return answer
+
+
+def fetch(cluster: LocalCluster, job_id: int) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(f"{cluster.url}{ROOT}/fetch/{job_id}", json={"key": "demo"}).json()
+    return answer
+
+
+def is_done(cluster: LocalCluster, job_id: int) -> bool:
+    return str(fetch(cluster, job_id)["status"]) == "success"
+
+
+def jobs_running(cluster: LocalCluster) -> bool:
+    return 'printworks_jobs{state="running"} 0.0' not in httpx.get(f"{cluster.url}/metrics").text
+
+
+def test_the_documented_example_answers_success_with_the_documented_meta(cluster: LocalCluster) -> None:
+    answer = text2img(cluster, **(DOCUMENTED_EXAMPLE | {"key": "demo", "model_id": "demo"}))
+
+    assert answer["status"] == "success", answer
+    assert set(DOCUMENTED_META) <= set(answer["meta"])
+    assert (answer["meta"]["steps"], answer["meta"]["W"], answer["meta"]["n_samples"]) == (20, 512, 1)
+    assert isinstance(answer["meta"]["seed"], int)
+    assert download_picture(answer["output"][0]).size == (512, 512)
+
+
+def test_a_red_circle_on_a_blue_background_is_that(cluster: LocalCluster) -> None:
+    answer = text2img(cluster, samples=4, seed=3)
+
+    seen = [judge(download_picture(link)) for link in answer["output"]]
+
+    right = [(one.colour, one.background, one.shape) == ("red", "blue", "circle") for one in seen]
+    assert sum(right) >= 3, seen
+
+
+def test_the_same_request_gives_the_same_picture(cluster: LocalCluster) -> None:
+    first, second = (text2img(cluster, seed=11) for _ in range(2))
+
+    assert first["output"] != second["output"]
+    assert download_picture(first["output"][0]).tobytes() == download_picture(second["output"][0]).tobytes()
+
+
+@pytest.mark.parametrize("track_id", ["order-7", 7], ids=["text", "number"])
+def test_the_webhook_comes_with_the_answers_body_and_the_track_id(
+    cluster: LocalCluster, receiver: Receiver, track_id: object
+) -> None:
+    answer = text2img(cluster, webhook=receiver.url, track_id=track_id)
+
+    wait_until(lambda: receiver.requests)
+    webhook = json.loads(receiver.requests[0].body)
+    assert webhook == answer | {"track_id": track_id}
+    assert type(webhook["track_id"]) is type(track_id)
+
+
+def test_an_instant_answer_is_followed_by_the_pictures(cluster: LocalCluster) -> None:
+    answer = text2img(cluster, instant_response="yes")
+    assert answer["status"] == "processing"
+
+    wait_until(lambda: is_done(cluster, answer["id"]), within_s=60)
+
+    assert fetch(cluster, answer["id"])["output"] == answer["future_links"]
+    assert download_picture(answer["future_links"][0]).size == (128, 128)
+
+
+def test_a_worker_killed_in_mid_job_costs_time_and_nothing_else(
+    cluster: LocalCluster, receiver: Receiver
+) -> None:
+    job_id = text2img(cluster, **LONG, webhook=receiver.url)["id"]
+    wait_until(lambda: jobs_running(cluster))
+
+    cluster.process("worker.gpu.app").kill()
+
+    wait_until(lambda: is_done(cluster, job_id), within_s=90)
+    assert len({download_picture(link).tobytes() for link in fetch(cluster, job_id)["output"]}) == 4
+    wait_until(lambda: receiver.requests)
+    text2img(cluster, webhook=receiver.url)  # a second webhook of the first job would come before this one's
+    wait_until(lambda: len(receiver.requests) == 2)
+    assert json.loads(receiver.requests[1].body)["id"] != job_id
+
+
+@pytest.mark.parametrize("words", ["-m api", "worker.dispatcher.app", "valkey-server"])
+def test_any_other_process_that_dies_is_restarted(
+    cluster: LocalCluster, receiver: Receiver, words: str
+) -> None:
+    words = words if words != "valkey-server" else "-server"
+
+    cluster.process(words).kill()
+
+    def works() -> bool:
+        try:
+            answer = text2img(cluster, webhook=receiver.url, num_inference_steps=2)
+        except (httpx.HTTPError, ValueError):
+            return False
+        return str(answer["status"]) == "success"
+
+    wait_until(works, within_s=60, every_s=0.5)
+    wait_until(lambda: receiver.requests, within_s=30)
+
+
+def test_flower_shows_the_workers(cluster: LocalCluster) -> None:
+    port = next(
+        word.split("=")[1] for word in cluster.process("flower").cmdline() if word.startswith("--port=")
+    )
+
+    def nodes() -> set[str]:
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/workers", params={"refresh": "1"}, timeout=20)
+        return {name.split("@")[0] for name in answer.json()}
+
+    wait_until(lambda: {"gpu0", "dispatcher"} <= nodes(), within_s=30)
+
+
+def test_without_waiting_time_it_answers_processing_and_a_restart_continues_the_jobs(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "data", PRINTWORKS_SYNC_WAIT_S="0") as first:
+        jobs = [text2img(first, **(LONG | {"instant_response": "no"}))["id"] for _ in range(2)]
+        assert {fetch(first, job_id)["status"] for job_id in jobs} == {"processing"}
+        wait_until(lambda: jobs_running(first))
+        processes = first.processes()
+
+        first.launcher.kill()
+
+        assert len(processes) >= 5
+        assert not psutil.wait_procs(processes, timeout=5)[1], "a process outlived the launcher"
+        first.launcher.wait()
+
+    with running_cluster(tmp_path / "data") as second:
+        for job_id in jobs:
+            wait_until(partial(is_done, second, job_id), within_s=120)
+
+
+def test_sigterm_ends_every_process_within_15_s(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "data") as cluster:
+        text2img(cluster, **LONG)
+        wait_until(lambda: jobs_running(cluster))
+        processes = cluster.processes()
+
+        cluster.launcher.send_signal(signal.SIGTERM)
+
+        assert cluster.launcher.wait(15) == 0
+        assert not [process for process in processes if process.is_running()]
+
+
+def launch(**variables: str) -> subprocess.CompletedProcess[str]:
+    """A launcher that is expected to refuse."""
+    command = [sys.executable, "-m", "deploy.local"]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_port_in_use_is_one_sentence_and_exit_code_2(cluster: LocalCluster, tmp_path: Path) -> None:
+    refused = launch(PORT=cluster.url.rsplit(":", 1)[1], DATA_DIR=str(tmp_path))
+
+    assert refused.returncode == 2
+    assert "choose another PORT or HOST" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_in_use_is_one_sentence_and_exit_code_2(cluster: LocalCluster) -> None:
+    refused = launch(PORT="0", DATA_DIR=str(cluster.data_dir))
+
+    assert refused.returncode == 2
+    assert "Another cluster is using DATA_DIR" in refused.stderr
+
+
+def test_the_demo_key_is_refused_outside_loopback(tmp_path: Path) -> None:
+    refused = launch(HOST="0.0.0.0", DATA_DIR=str(tmp_path))
+
+    assert refused.returncode == 2
+    assert "only for loopback" in refused.stderr
+
+
+def test_make_demo_shows_the_answer_the_picture_and_the_webhook() -> None:
+    shown = subprocess.run(["make", "demo"], capture_output=True, text=True, timeout=120, check=False)
+
+    assert shown.returncode == 0, shown.stderr
+    path = next(
+        line.split(": ", 1)[1] for line in shown.stdout.splitlines() if line.startswith("the picture: ")
+    )
+    assert read_picture(Path(path)).size == (256, 256)
+    assert '"track_id": "order-7"' in shown.stdout
