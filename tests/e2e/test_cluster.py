@@ -5,15 +5,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import httpx
+import numpy as np
 import psutil
 import pytest
+import torch
 
 from deploy.demo.judge import judge
+from shared.settings import DEMO_MODEL
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import LocalCluster, running_cluster
 from tests.support.receiver import Receiver, running_receiver
@@ -90,6 +95,40 @@ def test_the_same_request_gives_the_same_picture(cluster: LocalCluster) -> None:
     assert download_picture(first["output"][0]).tobytes() == download_picture(second["output"][0]).tobytes()
 
 
+def test_pictures_made_in_mixed_company_are_the_stock_pipelines(cluster: LocalCluster) -> None:
+    wanted = [
+        {"seed": 1, "num_inference_steps": 20, "guidance_scale": 7.5, "scheduler": "UniPCMultistepScheduler"},
+        {"seed": 2, "num_inference_steps": 31, "guidance_scale": 3.0, "scheduler": "EulerDiscreteScheduler"},
+        {"seed": 3, "num_inference_steps": 12, "guidance_scale": 12.0, "scheduler": "DDIMScheduler"},
+        {"seed": 4, "num_inference_steps": 25, "guidance_scale": 1.0, "scheduler": "PNDMScheduler"},
+    ]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        answers = list(pool.map(lambda fields: text2img(cluster, **fields), wanted))
+
+    for fields, answer in zip(wanted, answers, strict=True):
+        made, stock = np.asarray(download_picture(answer["output"][0]), int), stock_picture(fields)
+        assert (np.abs(made - stock) <= 1).mean() >= 0.999, fields
+
+
+def stock_picture(fields: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int_]]:
+    """What diffusers' own pipeline makes of the same arguments on the same model."""
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+        DEMO_MODEL, dtype=torch.float32, safety_checker=None
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    kind = getattr(diffusers, str(fields["scheduler"]))
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+    made = pipeline(
+        body()["prompt"],
+        width=128,
+        height=128,
+        num_inference_steps=fields["num_inference_steps"],
+        guidance_scale=fields["guidance_scale"],
+        generator=torch.Generator().manual_seed(fields["seed"]),
+    )
+    return np.asarray(made.images[0], int)
+
+
 @pytest.mark.parametrize("track_id", ["order-7", 7], ids=["text", "number"])
 def test_the_webhook_comes_with_the_answers_body_and_the_track_id(
     cluster: LocalCluster, receiver: Receiver, track_id: object
@@ -115,12 +154,13 @@ def test_an_instant_answer_is_followed_by_the_pictures(cluster: LocalCluster) ->
 def test_a_worker_killed_in_mid_job_costs_time_and_nothing_else(
     cluster: LocalCluster, receiver: Receiver
 ) -> None:
-    job_id = text2img(cluster, **LONG, webhook=receiver.url)["id"]
+    wanted = {"num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
+    job_id = text2img(cluster, **wanted, webhook=receiver.url)["id"]
     wait_until(lambda: jobs_running(cluster))
 
     cluster.process("worker.gpu.app").kill()
 
-    wait_until(lambda: is_done(cluster, job_id), within_s=90)
+    wait_until(lambda: is_done(cluster, job_id), within_s=30)
     assert len({download_picture(link).tobytes() for link in fetch(cluster, job_id)["output"]}) == 4
     wait_until(lambda: receiver.requests)
     text2img(cluster, webhook=receiver.url)  # a second webhook of the first job would come before this one's
@@ -187,6 +227,17 @@ def test_sigterm_ends_every_process_within_15_s(tmp_path: Path) -> None:
 
         assert cluster.launcher.wait(15) == 0
         assert not [process for process in processes if process.is_running()]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+def test_nothing_outlives_make_run(tmp_path: Path, how: signal.Signals) -> None:
+    with running_cluster(tmp_path / "data", by_make=True) as cluster:
+        processes = cluster.processes()
+        assert len(processes) >= 6
+
+        cluster.launcher.send_signal(how)
+
+        assert not psutil.wait_procs(processes, timeout=15)[1]
 
 
 def launch(**variables: str) -> subprocess.CompletedProcess[str]:

@@ -163,7 +163,8 @@ import dataclasses, threading
 from tests.support import tiny
 from worker.gpu.engine import Engine, PictureRequest
 from worker.gpu.models import from_pipeline
-from worker.gpu.watchdog import Watchdog, end_process
+from worker.gpu.watchdog import Watchdog
+from worker.process import end_process
 
 class Hanging:
     def __init__(self, unet): self.config = unet.config

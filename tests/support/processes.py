@@ -108,7 +108,7 @@ def running_dispatcher(settings: Settings, log: Path) -> Iterator[subprocess.Pop
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """A cluster that the launcher runs."""
+    """A running cluster; `launcher` is the process that was started, make or Python."""
 
     url: str
     launcher: subprocess.Popen[bytes]
@@ -126,8 +126,8 @@ class LocalCluster:
 
 
 @contextlib.contextmanager
-def running_cluster(data_dir: Path, **variables: str) -> Iterator[LocalCluster]:
-    """`python -m deploy.local` on free ports, ready; `variables` are its environment."""
+def running_cluster(data_dir: Path, *, by_make: bool = False, **variables: str) -> Iterator[LocalCluster]:
+    """`make run`, or what it runs, on free ports and ready; `variables` are its environment."""
     data_dir.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), data_dir / "launcher.log"
     environment = {
@@ -138,7 +138,7 @@ def running_cluster(data_dir: Path, **variables: str) -> Iterator[LocalCluster]:
         **variables,
     }
     seen = len(log.read_bytes()) if log.exists() else 0
-    command = [sys.executable, "-m", "deploy.local"]
+    command = ["make", "run"] if by_make else [sys.executable, "-m", "deploy.local"]
     with running(command, log, environment=environment) as launcher:
         ready = f"ready http://127.0.0.1:{port}\n".encode()
         wait_until(lambda: ready in log.read_bytes()[seen:] or launcher.poll() is not None, within_s=120)

@@ -1,9 +1,8 @@
 """Entry point of the dispatcher: `celery -A worker.dispatcher.app worker -P threads -c N -Q webhooks`."""
 
-from typing import Any
+from functools import partial
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_shutdown
 
 from shared.broker import DELIVER_TASK, Bell, make_celery
 from shared.ledger import Ledger
@@ -11,6 +10,7 @@ from shared.logs import configure_logging
 from shared.settings import Settings
 from shared.sweeper import Sweeper
 from worker.dispatcher.sender import Sender
+from worker.process import serve
 
 
 class Dispatcher:
@@ -18,9 +18,15 @@ class Dispatcher:
 
     def __init__(self, settings: Settings, app: Celery) -> None:
         store, bell = Ledger(settings.redis_url), Bell(app)
-        self.sender = Sender(settings, store, bell)
+        self._sender = Sender(settings, store, bell)
         self._sweeper = Sweeper(settings, store, bell)
         self._sweeper.start()
+
+    def run(self) -> None:
+        self._sender.run()
+
+    def drain(self) -> None:
+        """Deliveries in flight end by their own time-out, and their leases make them due again."""
 
     def close(self) -> None:
         self._sweeper.close()
@@ -29,24 +35,7 @@ class Dispatcher:
 def make_dispatcher_app(settings: Settings) -> Celery:
     """The Celery app whose one task sends one delivery of the outbox."""
     app = make_celery(settings.redis_url, "printworks-dispatcher")
-    dispatchers: list[Dispatcher] = []
-
-    def start(**_: Any) -> None:
-        dispatchers.append(Dispatcher(settings, app))
-
-    def stop(**_: Any) -> None:
-        dispatchers[0].close()
-
-    def keep_our_logging(**_: Any) -> None:
-        """Connected so that Celery does not set up its own."""
-
-    def deliver() -> None:
-        dispatchers[0].sender.run()
-
-    worker_init.connect(start, weak=False)
-    worker_shutdown.connect(stop, weak=False)
-    setup_logging.connect(keep_our_logging, weak=False)
-    app.task(deliver, name=DELIVER_TASK)
+    serve(app, DELIVER_TASK, partial(Dispatcher, settings, app))
     return app
 
 

@@ -1,23 +1,11 @@
 """Ends the process when its device hangs or is lost: crash-only, the ledger gives its jobs to others."""
 
-import logging
-import os
 import threading
-from typing import NoReturn
 
 from worker.gpu.engine import Engine
+from worker.process import end_process
 
-logger = logging.getLogger(__name__)
-
-EXIT_CODE = 70
 CHECKS_PER_TIMEOUT = 10
-
-
-def end_process(reason: BaseException | str) -> NoReturn:
-    """No clean-up: a hung device would hang that too."""
-    logger.critical("the worker ends itself", extra={"reason": str(reason)})
-    logging.shutdown()
-    os._exit(EXIT_CODE)
 
 
 class Watchdog:
