@@ -28,8 +28,8 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     configure_logging("gateway")
-    settings = Settings()
     try:
+        settings = Settings.load()
         app = create_app(settings)
     except Misconfigured as exc:
         sys.stderr.write(f"{exc.detail}\n")

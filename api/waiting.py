@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 RECONNECT_S = 0.5
 POLL_S = 1.0
+RECHECK_S = 2.0
+"""A message can be lost while a connection is replaced; then a request is answered this much later."""
 
 
 class Waiter:
@@ -35,7 +37,9 @@ class Waiter:
     def release_all(self) -> None:
         """The process is about to end: every waiting request is answered with what is known now."""
         self._closing = True
-        self._wake_all()
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
 
     async def close(self) -> None:
         if self._listener:
@@ -56,7 +60,7 @@ class Waiter:
             job = await self._read(job)
             while not job.state.is_terminal and not self._closing and time.monotonic() < deadline:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(event.wait(), deadline - time.monotonic())
+                    await asyncio.wait_for(event.wait(), min(RECHECK_S, deadline - time.monotonic()))
                 event.clear()
                 job = await self._read(job)
             return job
@@ -76,11 +80,12 @@ class Waiter:
             try:
                 async with self._ledger.redis.pubsub() as subscription:
                     await subscription.subscribe(DONE_CHANNEL)
-                    self._wake_all()  # what ended while we were not listening
                     await self._forward(subscription)
             except (RedisError, OSError):
                 logger.warning("not listening for finished jobs; trying again")
-                await asyncio.sleep(RECONNECT_S)
+            except Exception:
+                logger.exception("not listening for finished jobs; trying again")
+            await asyncio.sleep(RECONNECT_S)
 
     async def _forward(self, subscription: PubSub) -> None:
         while True:
@@ -88,8 +93,3 @@ class Waiter:
             if message is not None:
                 for event in self._waiting.get(int(message["data"]), ()):
                     event.set()
-
-    def _wake_all(self) -> None:
-        for events in self._waiting.values():
-            for event in events:
-                event.set()

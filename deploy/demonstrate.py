@@ -33,12 +33,14 @@ Webhooks = queue.SimpleQueue[dict[str, Any]]
 def cluster() -> Iterator[str]:
     """A running cluster; yields its URL."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    environment = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PRINTWORKS_")}
+    environment = inherited | {
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
         "DATA_DIR": str(FOLDER),
         "API_KEY": "demo",
         "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
+        "REDIS_URL": "",
     }
     command = [sys.executable, "-m", "deploy.local"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -91,7 +93,8 @@ def main() -> None:
             "webhook": webhook_url,
             "track_id": "order-7",
         }
-        answer = httpx.post(f"{url}/api/v1/enterprise/text2img", json=request, timeout=ANSWER_S).json()
+        with httpx.Client(trust_env=False, timeout=ANSWER_S) as client:
+            answer = client.post(f"{url}/api/v1/enterprise/text2img", json=request).json()
         _show("the answer", answer)
         if answer["status"] != "success":
             sys.exit("The picture was not made.")

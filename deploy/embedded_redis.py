@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,18 @@ def embedded_redis(data_dir: Path, port: int) -> EmbeddedRedis:
     return EmbeddedRedis(command, configuration, f"redis://:{password}@127.0.0.1:{port}/0")
 
 
-def wait_for_redis(url: str, within_s: float = START_S) -> None:
-    """Raises `Misconfigured` if it does not answer in time; it may be replaying its append-only file."""
+def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bool] = lambda: False) -> None:
+    """Until it answers, or `give_up` says so; it may be replaying its append-only file.
+
+    Raises `Misconfigured` if the URL is none or nothing answers in time.
+    """
     deadline = time.monotonic() + within_s
-    with redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2) as client:
-        while True:
+    try:
+        connection = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2)
+    except ValueError as exc:
+        raise Misconfigured(f"REDIS_URL can't be used: {exc}") from exc
+    with connection as client:
+        while not give_up():
             try:
                 client.ping()
                 return

@@ -1,7 +1,7 @@
 """A whole cluster on this machine: `make run`. Prints `ready http://HOST:PORT` when a request would succeed.
 
 Options are environment variables: HOST, PORT, DATA_DIR, API_KEY, ALLOW_PRIVATE_HOSTS, REDIS_URL, FLOWER_PORT.
-Any PRINTWORKS_ setting that is in the environment goes to the processes as it is.
+Any other PRINTWORKS_ setting that is in the environment goes to the processes as it is.
 """
 
 import base64
@@ -21,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 
 import httpx
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -29,6 +31,8 @@ from deploy.embedded_redis import embedded_redis, wait_for_redis
 from deploy.supervisor import Child, end_all
 from deploy.tether import end_with_parent
 from shared import ledger
+from shared.api_keys import KeyRing
+from shared.broker import make_celery
 from shared.errors import LedgerUnavailable, Misconfigured
 from shared.ledger import Ledger, worker_name
 from shared.settings import Settings
@@ -38,6 +42,7 @@ START_S = 300.0
 STOP_S = 11.0
 REDIS_STOP_S = 2.0
 POLL_S = 0.1
+PING_S = 1.0
 
 console = Console(stderr=True, highlight=False)
 
@@ -107,8 +112,10 @@ class Cluster:
     def _start(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         redis_url = self._options.redis_url or self._start_redis()
-        wait_for_redis(redis_url)
-        settings = Settings(**_settings(self._options, redis_url))  # type: ignore[arg-type]
+        wait_for_redis(redis_url, give_up=self._is_hopeless)
+        if self._is_hopeless():
+            return
+        settings = Settings.load(**_settings(self._options, redis_url))
         environment = os.environ | {
             f"PRINTWORKS_{name.upper()}": value for name, value in _settings(self._options, redis_url).items()
         }
@@ -117,6 +124,12 @@ class Cluster:
             self._children.append(child)
             child.start()
         self._wait_until_ready(redis_url)
+
+    def _is_hopeless(self) -> bool:
+        """Whether there is no sense in waiting for Redis any longer."""
+        if self._redis is not None and self._redis.process.poll() is not None:
+            raise Misconfigured(f"Redis has ended; its reason is in {self._logs}/redis.log.")
+        return self._stopping
 
     def _start_redis(self) -> str:
         server = embedded_redis(self._options.data_dir, free_port())
@@ -154,7 +167,7 @@ class Cluster:
         if name == "flower":
             return _answers(f"http://127.0.0.1:{self._options.flower_port}/healthcheck")
         if name == "dispatcher":
-            return child.process.poll() is None
+            return _answers_ping(redis_url, name)
         try:
             workers = Ledger(redis_url).run(ledger.stats()).workers
         except LedgerUnavailable:
@@ -224,6 +237,17 @@ def _answers(url: str) -> bool:
         return False
 
 
+def _answers_ping(redis_url: str, node: str) -> bool:
+    """Whether a Celery worker of this machine follows its queue."""
+    try:
+        answers = make_celery(redis_url, "printworks-launcher").control.ping(
+            [f"{node}@{socket.gethostname()}"], timeout=PING_S, limit=1
+        )
+    except (RedisError, OperationalError, OSError):
+        return False
+    return bool(answers)
+
+
 def _in_url(host: str) -> str:
     """The host as a client on this machine would write it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
@@ -274,7 +298,9 @@ def main() -> None:
     try:
         options = Options.from_environment()
         with _own(options.data_dir):
-            Settings(**_settings(options, "redis://unused")).require_serviceable()  # type: ignore[arg-type]
+            settings = Settings.load(**_settings(options, "redis://unused"))
+            settings.require_serviceable()
+            KeyRing.from_settings(settings)
             _require_port(options)
             Cluster(options).run()
     except Misconfigured as exc:

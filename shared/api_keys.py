@@ -45,8 +45,15 @@ class KeyRing:
         if settings.api_keys_file is not None:
             try:
                 keys += TypeAdapter(list[ApiKey]).validate_json(settings.api_keys_file.read_bytes())
-            except (OSError, ValidationError) as exc:
+            except OSError as exc:
                 raise Misconfigured(f"PRINTWORKS_API_KEYS_FILE can't be used: {exc}") from exc
+            except ValidationError as exc:
+                # its own text would repeat the input, which may be a key in the digest's place
+                wrong = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+                where = ".".join(map(str, wrong["loc"]))
+                raise Misconfigured(
+                    f"PRINTWORKS_API_KEYS_FILE can't be used: {where}: {wrong['msg']}"
+                ) from None
         return cls(keys)
 
     def identify(self, presented: str) -> ApiKey:

@@ -84,5 +84,7 @@ class Bell:
                 queue = self._wanted.pop()
             try:
                 self._app.send_task(TASKS[queue], queue=queue, ignore_result=True, retry=False)
-            except (OperationalError, RedisError, OSError):
-                logger.warning("bell not rung", extra={"queue": queue}, exc_info=True)
+            except (OperationalError, RedisError, OSError) as exc:
+                logger.warning("bell not rung", extra={"queue": queue, "reason": str(exc)})
+            except Exception:
+                logger.exception("bell not rung", extra={"queue": queue})

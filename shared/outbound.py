@@ -4,8 +4,10 @@ A host is resolved once, every address it has must be public, and the connection
 checked, so a name can't point elsewhere between the check and the use. Redirects are not followed here.
 """
 
+import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -15,6 +17,10 @@ from shared.errors import RefusedAddress
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")
+_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
+CONNECT_TIMEOUT_S = 5.0
 
 
 def check_url(url: str, allowed_private_hosts: Collection[str]) -> None:
@@ -38,14 +44,15 @@ def check_url(url: str, allowed_private_hosts: Collection[str]) -> None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether a stranger may make us connect there. Looks through IPv6 forms that carry an IPv4 address."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None and not is_public(inner):
-            return False
-    return address.is_global and not address.is_multicast
+    """Whether a stranger may make us connect there. IPv6 forms that carry an IPv4 address count as that."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast and address not in _PROTOCOL_ASSIGNMENTS
+    if address in _NAT64:
+        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    carried = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    if carried is not None:
+        return is_public(carried)
+    return address.is_global and address in _GLOBAL_UNICAST and address not in _DOCUMENTATION
 
 
 def _literal(host: str) -> Address | None:
@@ -60,37 +67,55 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-class GuardedTransport(httpx.HTTPTransport):
+class GuardedTransport(httpx.AsyncHTTPTransport):
     """Connects only to addresses that were checked, keeping the host's name for TLS and the Host header."""
 
-    def __init__(self, allowed_private_hosts: Collection[str]) -> None:
+    def __init__(self, allowed_private_hosts: Collection[str], tls: ssl.SSLContext) -> None:
         # No connection is kept: two names may share an address, and TLS was checked for one of them only.
-        super().__init__(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+        limits = httpx.Limits(max_keepalive_connections=0)
+        super().__init__(verify=tls, trust_env=False, limits=limits)
         self._allowed = frozenset(allowed_private_hosts)
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Tries the host's addresses in turn; raises `RefusedAddress` if any of them is private."""
         host = request.url.host
-        address = self._resolve(host, request.url.port or (443 if request.url.scheme == "https" else 80))
-        request.url = request.url.copy_with(host=address)
+        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        addresses = await self._resolve(host, port)
         request.extensions = {**request.extensions, "sni_hostname": host}
-        return super().handle_request(request)
+        for address in addresses[:-1]:
+            request.url = request.url.copy_with(host=address)
+            try:
+                return await super().handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        request.url = request.url.copy_with(host=addresses[-1])
+        return await super().handle_async_request(request)
 
-    def _resolve(self, host: str, port: int) -> str:
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        loop = asyncio.get_running_loop()
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
             raise httpx.ConnectError(f"{host} can't be resolved") from exc
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
         if host not in self._allowed and not all(is_public(address) for address in addresses):
             raise RefusedAddress("must be a public address; this one is private")
-        return str(addresses[0])
+        return [str(address) for address in addresses]
 
 
-def guarded_client(allowed_private_hosts: Collection[str], *, timeout_s: float) -> httpx.Client:
-    """An HTTP client for URLs that come from outside. Safe to share between threads."""
-    return httpx.Client(
-        transport=GuardedTransport(allowed_private_hosts),
-        timeout=timeout_s,
-        follow_redirects=False,
-        headers={"User-Agent": "Printworks"},
-    )
+class Outbound:
+    """Makes HTTP clients for URLs that come from outside; safe to share between threads."""
+
+    def __init__(self, allowed_private_hosts: Collection[str]) -> None:
+        self._allowed = frozenset(allowed_private_hosts)
+        self._tls = httpx.create_ssl_context(trust_env=False)
+
+    def client(self) -> httpx.AsyncClient:
+        """A client for one exchange. It only bounds the connecting: the caller bounds the whole, because
+        a peer that sends a byte now and then never runs into a time-out per read."""
+        return httpx.AsyncClient(
+            transport=GuardedTransport(self._allowed, self._tls),
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+            headers={"User-Agent": "Printworks"},
+        )

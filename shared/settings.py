@@ -7,8 +7,8 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
 
@@ -93,6 +93,18 @@ class Settings(BaseSettings):
     deliveries_at_once: int = Field(default=16, ge=1)
     allow_private_hosts: Words = ()
     """Hosts in private networks that webhooks and image URLs may name."""
+
+    @classmethod
+    def load(cls, **given: str) -> "Settings":
+        """From the environment and what is `given`; raises `Misconfigured` with a sentence per wrong one."""
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as exc:
+            errors = exc.errors(include_url=False, include_context=False, include_input=False)
+            sentences = [f"PRINTWORKS_{str(error['loc'][0]).upper()}: {error['msg']}" for error in errors]
+        except SettingsError as exc:
+            sentences = [str(exc)]
+        raise Misconfigured("; ".join(sentences))
 
     def require_serviceable(self) -> None:
         """Raise `Misconfigured` with one sentence if the gateway must not start like this."""

@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 from shared.jobs import Scalar
 
 LONGEST_TEXT = 10_000
+LARGEST_NUMBER = 10**30
+"""JSON allows integers that no float can hold; nothing here means one."""
 ABSENT_WORDS = frozenset({"", "no", "none", "null"})
 _YES = frozenset({"yes", "true", "1", "on"})
 _NO = frozenset({"no", "false", "0", "off"})
@@ -28,6 +30,8 @@ def _number(value: Any) -> float | int | None:
             return int(text) if text.lstrip("+-").isdecimal() and len(text) < 30 else float(text)
         except ValueError:
             return None
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        return None
     return value if isinstance(value, int | float) else None
 
 
@@ -64,6 +68,9 @@ def _optional_text(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and (_number(value) is None or not math.isfinite(value)):
+        raise PydanticCustomError("sentence", "must be a number of ordinary size")
     if not isinstance(value, str | int | float | bool | None):
         raise PydanticCustomError("sentence", "must be a string, a number, a boolean or null")
     return value

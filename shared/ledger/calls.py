@@ -71,8 +71,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Beats:
-    lost: frozenset[int]
-    cancelled: frozenset[int]
+    """Tokens of leases that the worker has lost, and of jobs that it must cancel."""
+
+    lost: frozenset[str]
+    cancelled: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> C
 
     def parse(reply: Reply) -> Beats:
         lost, cancelled = reply
-        return Beats(lost=frozenset(map(int, lost)), cancelled=frozenset(map(int, cancelled)))
+        return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled))
 
     lease_ms = _ms(settings.lease_s)
     arguments: list[Argument] = [worker, lease_ms, facts, lease_ms]
@@ -197,8 +199,9 @@ def finish(job_id: int, token: str, state: JobState, outcome: Outcome) -> Call[F
 
 
 def release(job_id: int, token: str) -> Call[Finished]:
-    """Give a job back without counting the attempt."""
-    return Call("release", [job_id, token, GPU_QUEUE], _finished("released"))
+    """Give a job back without counting the attempt; one that was cancelled meanwhile ends."""
+    arguments: list[Argument] = [job_id, token, GPU_QUEUE, CANCELLED.model_dump_json()]
+    return Call("release", arguments, _finished("released"))
 
 
 def cancel(job_id: int, tenant: str) -> Call[Finished]:
@@ -281,12 +284,12 @@ def claim_delivery(token: str, settings: Settings) -> Call[Delivery | None]:
 
 def finish_delivery(
     delivery: Delivery,
-    verdict: Literal["delivered", "retry", "dead"],
+    verdict: Literal["delivered", "retry", "postponed", "dead"],
     *,
     retry_in_s: float = 0.0,
     answer: str,
 ) -> Call[bool]:
-    """Record one attempt; false if the lease was lost meanwhile."""
+    """Record one attempt, or that it was `postponed` and does not count; false if the lease was lost."""
     arguments: list[Argument] = [delivery.job_id, delivery.token, verdict, _ms(retry_in_s), answer]
     return Call("finish_delivery", arguments, lambda reply: str(reply) == "recorded")
 

@@ -4,11 +4,13 @@ Every call is safe to repeat, so both repeat it when a connection breaks; a Redi
 `LedgerUnavailable`.
 """
 
+import logging
 from importlib.resources import files
 from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
+from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.commands.core import AsyncScript, Script
@@ -24,9 +26,13 @@ PREFIX = "pw:"
 DONE_CHANNEL = PREFIX + "done"
 CONNECT_TIMEOUT_S = 3.0
 SOCKET_TIMEOUT_S = 5.0
+MOST_CONNECTIONS = 50
+"""Of one gateway; calls beyond that wait for a free one, they don't fail."""
 UNAVAILABLE = "Service temporarily unavailable. Please try again later."
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 _OPTIONS: dict[str, Any] = {
     "decode_responses": True,
@@ -54,7 +60,7 @@ class Ledger:
         try:
             reply = script(keys=[PREFIX], args=list(call.arguments))
         except RedisError as exc:
-            raise LedgerUnavailable(UNAVAILABLE) from exc
+            raise _unavailable(call, exc) from exc
         return call.parse(reply)
 
     def close(self) -> None:
@@ -65,7 +71,14 @@ class AsyncLedger:
     """For the gateway's event loop."""
 
     def __init__(self, redis_url: str) -> None:
-        self.redis = redis.asyncio.Redis.from_url(redis_url, retry=AsyncRetry(_BACKOFF, _REPEATS), **_OPTIONS)
+        pool = BlockingConnectionPool.from_url(
+            redis_url,
+            max_connections=MOST_CONNECTIONS,
+            timeout=SOCKET_TIMEOUT_S,
+            retry=AsyncRetry(_BACKOFF, _REPEATS),
+            **_OPTIONS,
+        )
+        self.redis = redis.asyncio.Redis.from_pool(pool)
         self._scripts: dict[str, AsyncScript] = {}
 
     async def run(self, call: Call[T]) -> T:
@@ -75,11 +88,16 @@ class AsyncLedger:
         try:
             reply = await script(keys=[PREFIX], args=list(call.arguments))
         except RedisError as exc:
-            raise LedgerUnavailable(UNAVAILABLE) from exc
+            raise _unavailable(call, exc) from exc
         return call.parse(reply)
 
     async def close(self) -> None:
         await self.redis.aclose()
+
+
+def _unavailable(call: Call[T], error: RedisError) -> LedgerUnavailable:
+    logger.warning("ledger call failed", extra={"script": call.script, "reason": str(error)})
+    return LedgerUnavailable(UNAVAILABLE)
 
 
 def _source(name: str) -> str:

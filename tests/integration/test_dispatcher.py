@@ -17,7 +17,7 @@ from shared.ledger import Ledger
 from shared.settings import Settings
 from tests.support.jobs import make_key, make_spec
 from tests.support.processes import running_dispatcher
-from tests.support.receiver import running_receiver
+from tests.support.receiver import running_drip, running_receiver
 from tests.support.waiting import wait_until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -111,6 +111,21 @@ def test_a_dead_receiver_uses_up_its_attempts_while_others_are_served(
     attempts = len(quick.webhook_schedule_s)
     assert {delivery(quick, job_id)["attempts"] for job_id in dead} == {str(attempts)}
     assert delivery(quick, dead[0])["answer"] == "ConnectError"
+
+
+def test_a_receiver_that_never_ends_its_answer_costs_one_time_out_and_keeps_nobody_else_waiting(
+    store: Ledger, quick: Settings, tmp_path: Path
+) -> None:
+    changes = {"deliveries_at_once": 4, "webhook_schedule_s": (0.0, 60.0), "webhook_timeout_s": 8.0}
+    few = quick.model_copy(update=changes)
+    with running_drip() as slow_url, running_receiver() as receiver, dispatching(few, tmp_path) as came_to:
+        slow = [finish_job(store, few, webhook=slow_url) for _ in range(12)]
+        alive = [finish_job(store, few, webhook=receiver.url) for _ in range(3)]
+
+        wait_until(lambda: all(came_to(job_id, "delivered") for job_id in alive), few.webhook_timeout_s)
+        wait_until(lambda: delivery(few, slow[0]).get("answer") == "TimeoutError")
+
+    assert {delivery(few, job_id)["attempts"] for job_id in slow} <= {"0", "1"}
 
 
 def test_a_private_address_is_never_called(store: Ledger, quick: Settings, tmp_path: Path) -> None:

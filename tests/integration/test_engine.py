@@ -14,7 +14,7 @@ from shared.errors import Cancelled
 from shared.schedulers import SCHEDULERS
 from tests.support import tiny
 from tests.support.waiting import wait_until
-from worker.gpu.engine import Engine, PictureRequest
+from worker.gpu.engine import Engine, PictureRequest, Rendering
 from worker.gpu.engine.batching import DeviceLost, run_split
 from worker.gpu.engine.rendering import Pixels
 from worker.gpu.models import LoadedModel, from_pipeline
@@ -158,7 +158,7 @@ def test_jobs_with_other_steps_and_guidance_share_forwards(engine: Engine, model
 def test_a_cancelled_rendering_leaves_at_the_next_step_and_the_others_go_on(
     engine: Engine, model: LoadedModel
 ) -> None:
-    doomed, other = engine.submit(model, [request(steps=50)] * 2), engine.submit(model, [request(steps=20)])
+    doomed, other = engine.submit(model, [request(steps=900)] * 2), engine.submit(model, [request(steps=20)])
     wait_until(lambda: doomed.progress > 0)
 
     doomed.cancel()
@@ -169,13 +169,48 @@ def test_a_cancelled_rendering_leaves_at_the_next_step_and_the_others_go_on(
     assert other.result()[0].shape == (64, 64, 3)
 
 
+def test_a_rendering_cancelled_during_its_last_step_is_not_kept_waiting(
+    engine: Engine, model: LoadedModel
+) -> None:
+    renderings: list[Rendering] = []
+    begun = threading.Event()
+
+    def cancel_in_the_forward(_: torch.Tensor) -> None:
+        begun.wait(10)
+        renderings[0].cancel()
+
+    unet = Watched(model, before=cancel_in_the_forward)
+    renderings.append(engine.submit(dataclasses.replace(model, unet=unet), [request(steps=1)]))
+    begun.set()
+
+    with pytest.raises(Cancelled):
+        renderings[0].result()
+
+
+def test_a_steady_stream_of_short_jobs_does_not_hold_up_a_long_one(
+    engine: Engine, model: LoadedModel
+) -> None:
+    long_one = engine.submit(model, [request(steps=30)])
+    wait_until(lambda: long_one.progress > 0)
+
+    shorts = 0
+    while long_one.progress < 1:
+        engine.submit(model, [request(steps=1, width=96)]).result()
+        shorts += 1
+        assert shorts < 100
+
+    assert len(long_one.result()) == 1
+
+
 def test_a_short_job_of_another_size_is_not_kept_behind_long_ones(engine: Engine, model: LoadedModel) -> None:
-    long_ones = [engine.submit(model, [request(steps=50, seed=seed)]) for seed in range(8)]
+    long_ones = [engine.submit(model, [request(steps=900, seed=seed)]) for seed in range(8)]
     wait_until(lambda: long_ones[0].progress > 0)
 
     engine.submit(model, [request(steps=2, width=96)]).result()
 
     assert all(rendering.progress < 0.5 for rendering in long_ones)
+    for rendering in long_ones:
+        rendering.cancel()
 
 
 def test_running_out_of_memory_narrows_the_lane_and_fails_nobody(engine: Engine, model: LoadedModel) -> None:

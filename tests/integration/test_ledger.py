@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import redis
@@ -121,8 +122,69 @@ def test_cancelling_a_queued_job_ends_it_and_a_running_one_hears_of_it_at_its_be
 
     assert store.run(ledger.read(queued, None)).state is JobState.CANCELLED
     beats = store.run(ledger.beat("worker", "{}", settings, [Held(running, claimed.token, 0.0)]))
-    assert beats.cancelled == {running}
+    assert beats.cancelled == {claimed.token}
     assert not store.run(ledger.cancel(queued, "tenant")).is_mine
+
+
+def test_a_cancel_is_not_forgotten_when_the_job_is_given_back(store: Ledger, settings: Settings) -> None:
+    job_id = accept(store, settings)
+    claimed = claim(store, settings)
+    store.run(ledger.cancel(job_id, "tenant"))
+
+    store.run(ledger.release(job_id, claimed.token))
+
+    assert store.run(ledger.read(job_id, None)).state is JobState.CANCELLED
+
+
+def test_a_worker_that_holds_a_job_twice_hears_which_lease_is_lost(store: Ledger, settings: Settings) -> None:
+    job_id = accept(store, settings)
+    claim(store, settings.model_copy(update={"lease_s": 0.0}), token="old")
+    store.run(ledger.sweep(settings))
+    claim(store, settings, token="new")
+
+    held = [Held(job_id, token, 0.0) for token in ("old", "new")]
+
+    assert store.run(ledger.beat("worker", "{}", settings, held)).lost == {"old"}
+
+
+def test_a_postponed_delivery_does_not_use_up_an_attempt(store: Ledger, settings: Settings) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+
+    verdicts: tuple[Literal["postponed", "retry"], ...] = ("postponed", "postponed", "retry")
+    for verdict in verdicts:
+        delivery = store.run(ledger.claim_delivery("token", settings))
+        assert delivery is not None
+        assert delivery.attempts == 0
+        store.run(ledger.finish_delivery(delivery, verdict, answer=""))
+
+    last = store.run(ledger.claim_delivery("token", settings))
+    assert last is not None
+    assert last.attempts == 1
+
+
+def test_a_delivery_whose_record_is_gone_ends_without_an_error(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+    raw.delete(f"pw:job:{job_id}")
+
+    delivery = store.run(ledger.claim_delivery("token", settings))
+
+    assert delivery is not None
+    assert store.run(ledger.finish_delivery(delivery, "dead", answer="gone"))
+    assert store.run(ledger.stats()).deliveries_waiting == 0
+
+
+def test_many_calls_at_once_wait_for_a_connection_and_all_succeed(settings: Settings) -> None:
+    async def many() -> int:
+        client = AsyncLedger(settings.redis_url)
+        answers = await asyncio.gather(*(client.run(ledger.stats()) for _ in range(400)))
+        await client.close()
+        return len(answers)
+
+    assert asyncio.run(many()) == 400
 
 
 def test_a_job_of_another_tenant_is_as_unknown_as_none(store: Ledger, settings: Settings) -> None:

@@ -59,6 +59,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.hasty = self.patient.model_copy(update={"lease_s": 0.0, "webhook_timeout_s": -10.0})
         self.known: dict[int, Known] = {}
         self.by_idempotency_key: dict[tuple[str, str], int] = {}
+        self.cancel_asked: set[int] = set()
         self.delivered: Counter[int] = Counter()
         self.tokens = (f"token-{i}" for i in itertools.count())
 
@@ -117,7 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def beat(self, claim: Claim, expires: bool) -> None:
         held = [Held(claim.job_id, claim.token, 0.5)]
         beats = self.store.run(ledger.beat("worker", "{}", self.hasty if expires else self.patient, held))
-        assert (claim.job_id in beats.lost) == (not self._holds(claim))
+        assert (claim.token in beats.lost) == (not self._holds(claim))
 
     @rule(claim=claims, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
     def finish(self, claim: Claim, state: JobState) -> None:
@@ -131,11 +132,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def release(self, claim: Claim) -> None:
         held = self._holds(claim)
         assert self.store.run(ledger.release(claim.job_id, claim.token)).is_mine == held
+        if held and claim.job_id in self.cancel_asked:
+            self.known[claim.job_id].ended_as = JobState.CANCELLED
 
     @rule(job_id=jobs)
     def cancel(self, job_id: int) -> None:
         known = self.known[job_id]
         cancelled = self.store.run(ledger.cancel(job_id, known.tenant))
+        self.cancel_asked.add(job_id)
         assert cancelled.is_mine == (known.ended_as is None)
         if job_id in self._queued() or self._state(job_id) is JobState.CANCELLED:
             known.ended_as = known.ended_as or JobState.CANCELLED
@@ -158,10 +162,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.known[delivery.job_id].ended_as is not None
         return delivery
 
-    @rule(delivery=deliveries, verdict=st.sampled_from(["delivered", "retry", "dead"]))
+    @rule(delivery=deliveries, verdict=st.sampled_from(["delivered", "retry", "postponed", "dead"]))
     def finish_delivery(self, delivery: Delivery, verdict: str) -> None:
         call = ledger.finish_delivery(delivery, verdict, retry_in_s=0.0, answer="HTTP 200")  # type: ignore[arg-type]
-        if self.store.run(call) and verdict != "retry":
+        if self.store.run(call) and verdict in ("delivered", "dead"):
             self.delivered[delivery.job_id] += 1
 
     @invariant()

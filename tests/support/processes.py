@@ -34,7 +34,7 @@ def running(
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),
-            env=os.environ | dict(environment or {}),
+            env=clean_environment() | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -52,6 +52,12 @@ def running(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would change a cluster: tests must not join a real one."""
+    foreign = ("PRINTWORKS_", "REDIS_URL", "CUDA_VISIBLE_DEVICES")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 @contextlib.contextmanager

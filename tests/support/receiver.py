@@ -1,6 +1,7 @@
 """A webhook's receiver: a real HTTP server that answers as it is told and remembers what came."""
 
 import contextlib
+import socketserver
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,31 @@ class Receiver:
         with self._lock:
             self.requests.append(request)
             return self.statuses.pop(0) if self.statuses else 200
+
+
+@contextlib.contextmanager
+def running_drip(every_s: float = 0.05) -> Iterator[str]:
+    """A receiver that answers one byte at a time and never ends; yields its URL."""
+    over = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not over.wait(every_s):
+                    self.request.sendall(b"x")
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
 
 
 @contextlib.contextmanager

@@ -47,6 +47,23 @@ def test_a_keys_file_that_cant_be_used_is_refused_with_a_sentence(tmp_path: Path
         KeyRing.from_settings(Settings(api_keys_file=file))
 
 
+def test_a_key_in_the_wrong_place_is_not_repeated_in_the_refusal(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text('[{"tenant": "a", "sha256": "my-plain-key"}]')
+
+    with pytest.raises(Misconfigured) as caught:
+        KeyRing.from_settings(Settings(api_keys_file=file))
+
+    assert "my-plain-key" not in caught.value.detail
+
+
+def test_a_setting_that_cant_be_read_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRINTWORKS_LEASE_S", "soon")
+
+    with pytest.raises(Misconfigured, match="PRINTWORKS_LEASE_S: Input should be a valid number"):
+        Settings.load()
+
+
 def test_secrets_do_not_show_in_the_settings_own_text() -> None:
     settings = Settings(api_key="s3cret", webhook_secret="whsec_s3cret")
 

@@ -38,4 +38,5 @@ def test_retry_after_is_honoured_in_both_forms() -> None:
 
     assert verdict(429, retry_after="40") == ("retry", 40.0)
     assert 55 <= verdict(503, retry_after=in_a_minute)[1] <= 61
-    assert 4.5 <= verdict(503, retry_after="soon")[1] <= 5.5
+    for unreadable in ("soon", "\N{SUPERSCRIPT TWO}", "-1", ""):
+        assert 4.5 <= verdict(503, retry_after=unreadable)[1] <= 5.5

@@ -1,9 +1,12 @@
 """Sends one delivery: the wire's body with Standard Webhooks headers (standardwebhooks.com)."""
 
+import asyncio
 import datetime
 import json
 import logging
 import secrets
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 from standardwebhooks.webhooks import Webhook
@@ -14,11 +17,21 @@ from shared.broker import WEBHOOK_QUEUE, Bell
 from shared.errors import JobNotFound, LedgerUnavailable, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
-from shared.outbound import guarded_client
+from shared.outbound import Outbound
 from shared.settings import Settings
-from worker.dispatcher.verdict import Verdict, judge
+from worker.dispatcher.hosts import HostLimit
+from worker.dispatcher.verdict import Verdict, judge, postpone
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a receiver said in a few words; no status when no answer came."""
+
+    words: str
+    status: int | None = None
+    retry_after: str | None = None
 
 
 class Sender:
@@ -28,7 +41,8 @@ class Sender:
         self._settings = settings
         self._ledger = store
         self._bell = bell
-        self._client = guarded_client(settings.allow_private_hosts, timeout_s=settings.webhook_timeout_s)
+        self._outbound = Outbound(settings.allow_private_hosts)
+        self._hosts = HostLimit(max(1, settings.deliveries_at_once // 4))
         secret = settings.webhook_secret
         self._signer = Webhook(secret.get_secret_value()) if secret else None
 
@@ -46,43 +60,58 @@ class Sender:
             return
         if delivery.bell_wanted:
             self._bell.ring(WEBHOOK_QUEUE)
-        verdict, answer = self._attempt(delivery)
-        self._ledger.run(
-            ledger.finish_delivery(delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=answer)
-        )
-        fields = {"job_id": delivery.job_id, "attempts": delivery.attempts + 1, "answer": answer}
+        verdict, words = self._attempt(delivery)
+        call = ledger.finish_delivery(delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=words)
+        self._ledger.run(call)
+        fields = {"job_id": delivery.job_id, "attempts": delivery.attempts + 1, "answer": words}
         logger.info("webhook " + verdict.what, extra=fields)
 
     def _attempt(self, delivery: Delivery) -> tuple[Verdict, str]:
-        """One POST; what it means, and what the receiver said in a few words."""
+        """At most one POST: what it means, and what the receiver said."""
+        schedule_s = self._settings.webhook_schedule_s
+        if delivery.attempts >= len(schedule_s):
+            return Verdict("dead"), "every attempt was cut off"
         try:
             job = self._ledger.run(ledger.read(delivery.job_id, None))
-            status, retry_after = self._post(job)
-            answer = f"HTTP {status}"
         except JobNotFound:
             return Verdict("dead"), "the job's record has expired"
-        except RefusedAddress as exc:
-            return Verdict("dead"), f"webhook {exc.detail}"
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            # the exception's text may hold the URL, and that may hold a secret of the client's
-            status, retry_after, answer = None, None, type(exc).__name__
+        with self._hosts.place(urlsplit(job.spec.webhook or "").netloc) as has_place:
+            if not has_place:
+                return postpone(), "too many deliveries to this host at once"
+            answer = self._post(job)
+        if isinstance(answer, RefusedAddress):
+            return Verdict("dead"), f"webhook {answer.detail}"
         verdict = judge(
-            status,
-            retry_after=retry_after,
+            answer.status,
+            retry_after=answer.retry_after,
             attempts=delivery.attempts,
-            schedule_s=self._settings.webhook_schedule_s,
+            schedule_s=schedule_s,
         )
-        return verdict, answer
+        return verdict, answer.words
 
-    def _post(self, job: Job) -> tuple[int, str | None]:
+    def _post(self, job: Job) -> Answer | RefusedAddress:
+        """Never raises: whatever a receiver does must end as one recorded attempt."""
+        try:
+            return asyncio.run(asyncio.wait_for(self._exchange(job), self._settings.webhook_timeout_s))
+        except RefusedAddress as exc:
+            return exc
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
+            # the exception's text may hold the URL, and that may hold a secret of the client's
+            return Answer(type(exc).__name__)
+        except Exception as exc:
+            logger.exception("webhook attempt failed", extra={"job_id": job.id})
+            return Answer(type(exc).__name__)
+
+    async def _exchange(self, job: Job) -> Answer:
         body = json.dumps(webhook_body(job), ensure_ascii=False)
         headers = {"Content-Type": "application/json"} | self._signature(job, body)
-        request = self._client.build_request(
-            "POST", job.spec.webhook or "", content=body.encode(), headers=headers
-        )
-        response = self._client.send(request, stream=True)  # the receiver's body is not our business
-        response.close()
-        return response.status_code, response.headers.get("retry-after")
+        # streamed, and left unread: the receiver's body is not our business
+        async with (
+            self._outbound.client() as client,
+            client.stream("POST", job.spec.webhook or "", content=body.encode(), headers=headers) as response,
+        ):
+            status = response.status_code
+            return Answer(f"HTTP {status}", status, response.headers.get("retry-after"))
 
     def _signature(self, job: Job, body: str) -> dict[str, str]:
         """The same id for every attempt, so that a receiver can drop what it has seen."""

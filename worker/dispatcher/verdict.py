@@ -10,11 +10,12 @@ from typing import Literal
 GONE = 410
 JITTER = 0.1
 LONGEST_WAIT_S = 24 * 3600.0
+POSTPONED_S = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    what: Literal["delivered", "retry", "dead"]
+    what: Literal["delivered", "retry", "postponed", "dead"]
     retry_in_s: float = 0.0
 
 
@@ -35,11 +36,16 @@ def judge(
     return Verdict("retry", min(max(wait_s, _retry_after_s(retry_after)), LONGEST_WAIT_S))
 
 
+def postpone() -> Verdict:
+    """Not now: the attempt is not made and does not count."""
+    return Verdict("postponed", random.uniform(*POSTPONED_S))
+
+
 def _retry_after_s(header: str | None) -> float:
     """Seconds from a Retry-After header, which holds seconds or a date; 0 if it can't be read."""
     if header is None:
         return 0.0
-    if header.strip().isdigit():
+    if header.isascii() and header.strip().isdecimal():
         return float(header)
     try:
         return email.utils.parsedate_to_datetime(header).timestamp() - time.time()

@@ -60,7 +60,8 @@ class LeaseKeeper:
         self._settings = settings
         self._ledger = store
         self._models = models
-        self._holds: dict[int, Hold] = {}
+        self._holds: dict[str, Hold] = {}  # by token
+        self._ending_all: Ending | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -74,13 +75,18 @@ class LeaseKeeper:
 
     def add(self, hold: Hold) -> None:
         with self._lock:
-            self._holds[hold.claim.job_id] = hold
+            self._holds[hold.claim.token] = hold
+            if self._ending_all:
+                hold.end(self._ending_all)
 
     def remove(self, hold: Hold) -> None:
         with self._lock:
-            self._holds.pop(hold.claim.job_id, None)
+            self._holds.pop(hold.claim.token, None)
 
     def end_all(self, ending: Ending) -> None:
+        """End what is held, and whatever a slot is claiming at this moment."""
+        with self._lock:
+            self._ending_all = ending
         for hold in self._current():
             hold.end(ending)
 
@@ -106,9 +112,9 @@ class LeaseKeeper:
             ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])
         )
         for hold in holds:
-            if hold.claim.job_id in beats.lost:
+            if hold.claim.token in beats.lost:
                 hold.end(Ending.LOST)
-            elif hold.claim.job_id in beats.cancelled:
+            elif hold.claim.token in beats.cancelled:
                 hold.end(Ending.CANCELLED)
 
     def _current(self) -> list[Hold]:

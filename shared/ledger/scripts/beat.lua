@@ -1,6 +1,7 @@
 -- Renew a worker's leases and its presence.
 -- ARGV: worker, presence in ms, facts about the worker (JSON), lease in ms, then id, token, progress for each job
--- Returns {ids whose lease is lost, ids to cancel}. The worker must stop both; the lost ones it may not finish.
+-- Returns {tokens whose lease is lost, tokens of jobs to cancel}. One worker may hold a job twice: by an old
+-- token that it does not know to be lost yet, and by the new one.
 local now = now_ms()
 redis.call('HSET', key('workers'), ARGV[1], ARGV[3])
 redis.call('ZADD', key('presence'), now + ARGV[2], ARGV[1])
@@ -9,11 +10,11 @@ local lost, cancelled = {}, {}
 for i = 5, #ARGV, 3 do
   local id, token, progress = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if not holds(id, token) then
-    lost[#lost + 1] = id
+    lost[#lost + 1] = token
   else
     redis.call('ZADD', key('leases'), 'XX', now + ARGV[4], id)
     redis.call('HSET', key('job', id), 'progress', progress)
-    if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then cancelled[#cancelled + 1] = id end
+    if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then cancelled[#cancelled + 1] = token end
   end
 end
 return {lost, cancelled}

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from worker.gpu.engine.batching import run_split
+from worker.gpu.engine.batching import DeviceLost, run_split
 from worker.gpu.engine.decoding import decode_latents
 from worker.gpu.engine.lane import Lane, LaneKey, predict
 from worker.gpu.engine.prompts import encode_prompts
@@ -100,6 +100,8 @@ class Engine:
                     Sequence(rendering, index, model, _embeddings(request, encoded))
                     for index, request in enumerate(rendering.requests)
                 ]
+            except torch.AcceleratorError as exc:
+                raise DeviceLost(str(exc)) from exc
             except Exception as exc:
                 logger.exception("a rendering could not begin")
                 rendering.fail(exc)
@@ -110,7 +112,7 @@ class Engine:
     def _join(self, sequence: Sequence) -> None:
         key = LaneKey.of(sequence)
         if key not in self._lanes:
-            self._lanes[key] = Lane(sequence.model, key, self._lane_width)
+            self._lanes[key] = Lane(sequence.model, key, self._lane_width, self._turn)
         sequence.last_turn = self._turn
         self._lanes[key].sequences.append(sequence)
 
@@ -144,13 +146,20 @@ class Engine:
                 raise prediction
             with torch.inference_mode():
                 sequence.advance(prediction)
+        except torch.AcceleratorError as exc:  # CUDA reports some errors late, at any later call
+            raise DeviceLost(str(exc)) from exc
         except Exception as exc:
             logger.exception("a sequence failed", extra={"step_of": sequence.request.scheduler})
             sequence.rendering.fail(exc)
 
     def _finish(self, model: LoadedModel, finished: list[Sequence]) -> None:
         self._busy_since = time.monotonic()
-        wanted = [sequence for sequence in finished if not sequence.rendering.is_over]
+        wanted = []
+        for sequence in finished:
+            if sequence.rendering.is_over:
+                sequence.rendering.leave()  # cancelled during its last forward: its slot still waits
+            else:
+                wanted.append(sequence)
         if not wanted:
             return
         pictures = run_split(partial(decode_latents, model), [sequence.latents for sequence in wanted])

@@ -31,10 +31,11 @@ MOST_POSITIONS = 8 * 64 * 64
 class Lane:
     """Sequences of one key, and how many of them one forward takes."""
 
-    def __init__(self, model: LoadedModel, key: LaneKey, width: int) -> None:
+    def __init__(self, model: LoadedModel, key: LaneKey, width: int, turn: int) -> None:
+        """`turn`: the engine's, now; a new lane queues behind those that wait already."""
         self.model = model
         self.width = max(1, min(width, MOST_POSITIONS // math.prod(key.latent_shape[1:])))
-        self.last_turn = 0
+        self.last_turn = turn
         self.sequences: list[Sequence] = []
 
     def pick(self) -> list[Sequence]:
