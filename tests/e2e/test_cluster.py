@@ -117,7 +117,8 @@ def stock_picture(fields: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int_]]:
     )
     pipeline.set_progress_bar_config(disable=True)
     kind = getattr(diffusers, str(fields["scheduler"]))
-    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+    unclipped = {"clip_sample": False} if kind is diffusers.DDIMScheduler else {}  # its default is for pixels
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **unclipped)
     made = pipeline(
         body()["prompt"],
         width=128,
