@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from deploy.local import free_port
+from deploy.ports import free_port
 
 FOLDER = Path("demo-output")
 PROMPT = "a red circle on a blue background"

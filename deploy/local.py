@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,21 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import httpx
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy import commands
 from deploy.embedded_redis import embedded_redis, wait_for_redis
+from deploy.ports import free_port, in_url, require_port
+from deploy.readiness import Readiness
 from deploy.supervisor import Child, end_all
 from deploy.tether import end_with_parent
-from shared import ledger
 from shared.api_keys import KeyRing
-from shared.broker import make_celery
-from shared.errors import LedgerUnavailable, Misconfigured
-from shared.ledger import Ledger, worker_name
+from shared.errors import Misconfigured
 from shared.settings import Settings
 
 EXIT_MISCONFIGURED = 2
@@ -42,7 +37,6 @@ START_S = 300.0
 STOP_S = 11.0
 REDIS_STOP_S = 2.0
 POLL_S = 0.1
-PING_S = 1.0
 
 console = Console(stderr=True, highlight=False)
 
@@ -58,6 +52,10 @@ class Options:
     allow_private_hosts: str
     redis_url: str
     flower_port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{in_url(self.host)}:{self.port}"
 
     @classmethod
     def from_environment(cls) -> "Options":
@@ -96,7 +94,7 @@ class Cluster:
         try:
             self._start()
             if not self._stopping:
-                sys.stdout.write(f"ready http://{_in_url(self._options.host)}:{self._options.port}\n")
+                sys.stdout.write(f"ready {self._options.url}\n")
                 sys.stdout.flush()
             while not self._stopping:
                 self._keep_alive()
@@ -123,7 +121,8 @@ class Cluster:
             child = Child(command, environment | extra, self._logs)
             self._children.append(child)
             child.start()
-        self._wait_until_ready(redis_url)
+        flower_url = f"http://127.0.0.1:{self._options.flower_port}"
+        self._wait_until_ready(Readiness(self._options.url, flower_url, redis_url))
 
     def _is_hopeless(self) -> bool:
         """Whether there is no sense in waiting for Redis any longer."""
@@ -138,7 +137,7 @@ class Cluster:
         self._report(f"redis: {server.command.words[0]}, append-only file in {self._options.data_dir}/redis")
         return server.url
 
-    def _wait_until_ready(self, redis_url: str) -> None:
+    def _wait_until_ready(self, readiness: Readiness) -> None:
         """A line per component as it comes up, and a bar meanwhile: a worker loads its models first."""
         deadline = time.monotonic() + START_S
         waiting = {child.command.name: child for child in self._children}
@@ -151,28 +150,14 @@ class Cluster:
         ) as bar:
             task = bar.add_task("starting", total=len(waiting))
             while waiting and not self._stopping:
-                for name in [name for name, child in waiting.items() if self._is_up(child, redis_url)]:
+                up = [name for name, child in waiting.items() if readiness.is_up(name, child.process.pid)]
+                for name in up:
                     self._report(f"{name}: up, pid {waiting.pop(name).process.pid}{self._hint(name)}")
                     bar.advance(task)
                 bar.update(task, description=f"waiting for {', '.join(waiting)}")
                 if time.monotonic() > deadline:
                     raise Misconfigured(f"Not ready in {START_S:.0f} s; see the logs in {self._logs}.")
                 self._keep_alive()
-
-    def _is_up(self, child: Child, redis_url: str) -> bool:
-        """Whether the component would do its part of a request."""
-        name = child.command.name
-        if name == "gateway":
-            return _answers(f"http://{_in_url(self._options.host)}:{self._options.port}/health/ready")
-        if name == "flower":
-            return _answers(f"http://127.0.0.1:{self._options.flower_port}/healthcheck")
-        if name == "dispatcher":
-            return _answers_ping(redis_url, name)
-        try:
-            workers = Ledger(redis_url).run(ledger.stats()).workers
-        except LedgerUnavailable:
-            return False
-        return worker_name(child.process.pid) in workers
 
     def _hint(self, name: str) -> str:
         return f", http://127.0.0.1:{self._options.flower_port}" if name == "flower" else ""
@@ -230,53 +215,6 @@ def _webhook_secret(data_dir: Path) -> str:
     return path.read_text()
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
-
-
-def _answers_ping(redis_url: str, node: str) -> bool:
-    """Whether a Celery worker of this machine follows its queue."""
-    try:
-        answers = make_celery(redis_url, "printworks-launcher").control.ping(
-            [f"{node}@{socket.gethostname()}"], timeout=PING_S, limit=1
-        )
-    except (RedisError, OperationalError, OSError):
-        return False
-    return bool(answers)
-
-
-def _in_url(host: str) -> str:
-    """The host as a client on this machine would write it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{host}]" if ":" in host else host
-
-
-def free_port(preferred: int = 0) -> int:
-    """`preferred` if nothing listens there, else any free port of loopback."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", preferred))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _require_port(options: Options) -> None:
-    try:
-        family = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((options.host, options.port))
-    except (OSError, OverflowError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "the port must be 0 to 65535"
-        raise Misconfigured(
-            f"Can't listen on {options.host}:{options.port} ({reason}): choose another PORT or HOST."
-        ) from exc
-
-
 @contextmanager
 def _own(data_dir: Path) -> Iterator[None]:
     """One launcher per folder: two would write one append-only file."""
@@ -301,7 +239,7 @@ def main() -> None:
             settings = Settings.load(**_settings(options, "redis://unused"))
             settings.require_serviceable()
             KeyRing.from_settings(settings)
-            _require_port(options)
+            require_port(options.host, options.port)
             Cluster(options).run()
     except Misconfigured as exc:
         console.print(exc.detail, soft_wrap=True, markup=False)

@@ -18,9 +18,10 @@ import pytest
 import torch
 
 from deploy.demo.judge import judge
+from deploy.ports import free_port
 from shared.settings import DEMO_MODEL
 from tests.support.pictures import download_picture, read_picture
-from tests.support.processes import LocalCluster, running_cluster
+from tests.support.processes import LocalCluster, running, running_cluster
 from tests.support.receiver import Receiver, running_receiver
 from tests.support.waiting import wait_until
 from tests.unit.test_answers import DOCUMENTED_META
@@ -260,6 +261,24 @@ def test_a_folder_in_use_is_one_sentence_and_exit_code_2(cluster: LocalCluster) 
 
     assert refused.returncode == 2
     assert "Another cluster is using DATA_DIR" in refused.stderr
+
+
+def test_a_redis_url_that_is_none_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    refused = launch(PORT="0", DATA_DIR=str(tmp_path), REDIS_URL="somewhere")
+
+    assert refused.returncode == 2
+    assert "REDIS_URL can't be used" in refused.stderr
+
+
+def test_sigterm_ends_a_launcher_that_waits_for_redis(tmp_path: Path) -> None:
+    variables = {"PORT": "0", "DATA_DIR": str(tmp_path), "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    command = [sys.executable, "-m", "deploy.local"]
+    with running(command, tmp_path / "launcher.log", environment=variables) as launcher:
+        wait_until(lambda: (tmp_path / "logs").is_dir())
+
+        launcher.send_signal(signal.SIGTERM)
+
+        assert launcher.wait(10) == 0
 
 
 def test_the_demo_key_is_refused_outside_loopback(tmp_path: Path) -> None:

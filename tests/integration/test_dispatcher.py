@@ -10,7 +10,7 @@ import pytest
 import redis
 from standardwebhooks.webhooks import Webhook
 
-from deploy.local import free_port
+from deploy.ports import free_port
 from shared import ledger
 from shared.jobs import JobState, Outcome
 from shared.ledger import Ledger

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deploy import commands
-from deploy.local import free_port
+from deploy.ports import free_port
 from shared import ledger
 from shared.jobs import JobState, Outcome
 from shared.ledger import Ledger

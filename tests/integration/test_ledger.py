@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 import redis
 
-from deploy.local import free_port
+from deploy.ports import free_port
 from shared import ledger
 from shared.api_keys import ApiKey
 from shared.errors import IdempotencyConflict, JobNotFound, LedgerUnavailable

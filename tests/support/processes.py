@@ -15,7 +15,7 @@ import redis
 
 from deploy import commands
 from deploy.embedded_redis import embedded_redis, wait_for_redis
-from deploy.local import free_port
+from deploy.ports import free_port
 from shared import ledger
 from shared.ledger import Ledger, worker_name
 from shared.settings import Settings

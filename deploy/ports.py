@@ -1,0 +1,35 @@
+"""Addresses of this machine: free ports, ports that are taken, and hosts as a client writes them."""
+
+import socket
+
+from shared.errors import Misconfigured
+
+
+def free_port(preferred: int = 0) -> int:
+    """`preferred` if nothing listens there, else any free port of loopback."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_port(host: str, port: int) -> None:
+    """Raises `Misconfigured` with one sentence if nothing can listen there."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "the port must be 0 to 65535"
+        raise Misconfigured(
+            f"Can't listen on {host}:{port} ({reason}): choose another PORT or HOST."
+        ) from exc
+
+
+def in_url(host: str) -> str:
+    """The host as a client on this machine would write it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,49 @@
+"""Tells whether the processes of one machine would do their part of a request."""
+
+import socket
+
+import httpx
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from shared import ledger
+from shared.broker import make_celery
+from shared.errors import LedgerUnavailable
+from shared.ledger import Ledger, worker_name
+
+HTTP_TIMEOUT_S = 2.0
+PING_S = 1.0
+
+
+class Readiness:
+    """Asks each process in its own way; never waits for longer than a moment."""
+
+    def __init__(self, gateway_url: str, flower_url: str, redis_url: str) -> None:
+        self._pages = {"gateway": f"{gateway_url}/health/ready", "flower": f"{flower_url}/healthcheck"}
+        self._ledger = Ledger(redis_url)
+        self._celery = make_celery(redis_url, "printworks-launcher")
+
+    def is_up(self, name: str, pid: int) -> bool:
+        if name in self._pages:
+            return self._answers(self._pages[name])
+        return self._follows_bells(name) if name == "dispatcher" else self._beats(pid)
+
+    def _answers(self, url: str) -> bool:
+        try:
+            return httpx.get(url, timeout=HTTP_TIMEOUT_S, trust_env=False).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def _follows_bells(self, node: str) -> bool:
+        destination = [f"{node}@{socket.gethostname()}"]
+        try:
+            return bool(self._celery.control.ping(destination, timeout=PING_S, limit=1))
+        except (RedisError, OperationalError, OSError):
+            return False
+
+    def _beats(self, pid: int) -> bool:
+        """By its process id: a worker that was killed a moment ago still counts as present in the ledger."""
+        try:
+            return worker_name(pid) in self._ledger.run(ledger.stats()).workers
+        except LedgerUnavailable:
+            return False
