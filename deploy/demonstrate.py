@@ -88,8 +88,8 @@ def main() -> None:
             "key": "demo",
             "model_id": "demo",
             "prompt": PROMPT,
-            "width": 256,
-            "height": 256,
+            "width": 128,
+            "height": 128,
             "webhook": webhook_url,
             "track_id": "order-7",
         }

@@ -295,5 +295,6 @@ def test_make_demo_shows_the_answer_the_picture_and_the_webhook() -> None:
     path = next(
         line.split(": ", 1)[1] for line in shown.stdout.splitlines() if line.startswith("the picture: ")
     )
-    assert read_picture(Path(path)).size == (256, 256)
+    seen = judge(read_picture(Path(path)))
+    assert (seen.colour, seen.background) == ("red", "blue")
     assert '"track_id": "order-7"' in shown.stdout
