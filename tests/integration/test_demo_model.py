@@ -23,6 +23,7 @@ SIDE_FLOORS = {
     256: {"colour": 0.9, "background": 0.9, "shape": 0.4},
     512: {"colour": 0.75, "background": 0.75, "shape": 0.0},  # blobs of the right colours
 }
+TWO_CALLS_A_STEP = {"Heun", "KDPM2", "KDPM2 ancestral"}
 OTHER_WORDS_FLOORS = {"colour": 0.9, "background": 0.9, "shape": 0.75}
 
 
@@ -90,7 +91,7 @@ def test_unheard_prompts_at_the_native_size_come_out_right(field: str, main_verd
 def test_every_scheduler_draws_the_prompt_at_the_usual_guidance(painter: Painter, scheduler: str) -> None:
     asked = prompts.MAIN[::5]
 
-    verdicts = painter.verdicts(asked, scheduler=scheduler, steps=20)
+    verdicts = painter.verdicts(asked, scheduler=scheduler, steps=10 if scheduler in TWO_CALLS_A_STEP else 20)
 
     for field in ("colour", "background", "shape"):
         assert share_right(field, verdicts, asked) >= 0.75, field
@@ -119,11 +120,11 @@ def test_sizes_places_and_counts_are_followed_as_measured(
     assert share_right(field, verdicts, asked) >= FLOORS[field]
 
 
-@pytest.mark.parametrize(("side", "count"), [(64, 32), (256, 8), (512, 4)])
+@pytest.mark.parametrize(("side", "count"), [(64, 32), (256, 8), (512, 2)])
 def test_other_resolutions_come_out_as_measured(painter: Painter, side: int, count: int) -> None:
     asked = prompts.MAIN[:count]
 
-    verdicts = painter.verdicts(asked, side=side, steps=15)
+    verdicts = painter.verdicts(asked, side=side, steps=12 if side == 512 else 20)
 
     for field, floor in SIDE_FLOORS[side].items():
         assert share_right(field, verdicts, asked) >= floor, field
@@ -165,23 +166,22 @@ def test_any_text_can_be_tokenized_and_read_back(painter: Painter) -> None:
 
 
 def test_a_negative_prompt_moves_the_picture_away_from_what_it_says(painter: Painter) -> None:
-    texts, seeds = ["a circle on a white background"] * 32, range(32)
+    texts, seeds = ["a circle on a white background"] * 24, range(24)
 
-    plainly = [judge(picture).colour for picture in painter.paint(texts, seeds=seeds)]
-    avoiding = [
-        judge(picture).colour for picture in painter.paint(texts, seeds=seeds, negative=avoided(plainly))
-    ]
+    plainly = [judge(picture).colour for picture in painter.paint(texts, seeds=seeds, steps=12)]
+    common = commonest(plainly)
+    pictures = painter.paint(texts, seeds=seeds, steps=12, negative=common)
 
-    assert avoiding.count(avoided(plainly)) <= plainly.count(avoided(plainly)) / 2
+    assert [judge(picture).colour for picture in pictures].count(common) <= plainly.count(common) / 2
 
 
-def avoided(colours: list[str | None]) -> str:
+def commonest(colours: list[str | None]) -> str:
     """The commonest colour: the one whose disappearance shows best."""
     return max((colour for colour in colours if colour), key=colours.count)
 
 
 def test_guidance_twelve_obeys_the_prompt_and_guidance_one_strays(painter: Painter) -> None:
-    asked = prompts.MAIN[:16]
+    asked = prompts.MAIN[:12]
 
     loose, strict = (painter.verdicts(asked, guidance=guidance) for guidance in (1.0, 12.0))
 
@@ -192,7 +192,7 @@ def test_guidance_twelve_obeys_the_prompt_and_guidance_one_strays(painter: Paint
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another(painter: Painter) -> None:
     text = prompts.MAIN[0].text
 
-    first, again, other = painter.paint([text] * 3, seeds=[1, 1, 2], steps=8)
+    first, again, other = (painter.paint([text], seeds=[seed], steps=8)[0] for seed in (1, 1, 2))
 
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()
