@@ -4,6 +4,7 @@ Every field is an environment variable with the prefix PRINTWORKS_.
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
 
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: the GPU that this process can see, else the CPU."""
+    cpu_threads: int = Field(default=max(1, (os.cpu_count() or 1) - 1), ge=1)
+    """Threads of a worker without a GPU; by default one core is left to the other processes, because a
+    forward waits for its slowest thread at every layer."""
     slots: int = Field(default=8, ge=1)
     """Jobs that one GPU worker holds at a time."""
     lane_width: int = Field(default=8, ge=1)

@@ -1,12 +1,17 @@
 """Fixtures for all tests: one real Redis for the session, an empty database of it for each test."""
 
 import itertools
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch is imported: a busy machine slows two threads most
 
 from shared.ledger import Ledger
 from shared.settings import Settings

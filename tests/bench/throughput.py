@@ -17,7 +17,7 @@ import httpx
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
-from shared.settings import DEMO_MODEL
+from shared.settings import DEMO_MODEL, Settings
 from tests.support.processes import running_cluster
 
 PROMPT = "a red circle on a blue background"
@@ -101,5 +101,6 @@ def table(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(Settings().cpu_threads)
     print(f"{PICTURES} pictures of {SIDE} px, {STEPS} steps, {torch.get_num_threads()} threads")
     print(table(stock_rows() + cluster_rows()))

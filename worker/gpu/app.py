@@ -6,6 +6,7 @@ One process is one GPU; which one, CUDA_VISIBLE_DEVICES says.
 import os
 from functools import partial
 
+import torch
 from celery import Celery
 
 from shared.broker import GENERATE_TASK, Bell, make_celery
@@ -25,6 +26,7 @@ class GpuWorker:
     """The parts of one GPU worker, started together: it beats once its models are loaded."""
 
     def __init__(self, settings: Settings, app: Celery) -> None:
+        torch.set_num_threads(settings.cpu_threads)
         name = worker_name(os.getpid())
         store = Ledger(settings.redis_url)
         models = ModelCache(settings.models, settings.device)
