@@ -7,8 +7,9 @@ run again, so an interrupted training goes on where it stopped, and deleting a s
 The model is in DIR/model. Seeds are fixed, but stages end by the clock, so a faster machine trains further
 in the same time.
 
-About 75 minutes on two CPU cores (Xeon with AMX) gave the model in deploy/demo/model; README.md says what
-it can. It runs on the CPU only: its models are so small that a GPU would mostly wait.
+The stages are planned to take 75 minutes together on two idle CPU cores (Xeon with AMX), plus about three to
+draw; README.md says how the bundled weights came about and what they can. It runs on the CPU only: the models
+are so small that a GPU would mostly wait.
 """
 
 import argparse
