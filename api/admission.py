@@ -14,6 +14,7 @@ from shared.broker import GPU_QUEUE
 from shared.errors import BadRequest, ModelNotFound, RefusedAddress
 from shared.jobs import Job, JobState
 from shared.outbound import check_url
+from shared.settings import host_in_url
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
 LONGEST_IDEMPOTENCY_KEY = 255
@@ -55,8 +56,7 @@ def public_url(gateway: Gateway, request: Request) -> str:
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
     host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
     if scheme not in ("http", "https") or not _HOST.fullmatch(host):
-        bound = gateway.settings.host
-        scheme, host = "http", f"{f'[{bound}]' if ':' in bound else bound}:{gateway.settings.port}"
+        scheme, host = "http", f"{host_in_url(gateway.settings.host)}:{gateway.settings.port}"
     return f"{scheme}://{host}"
 
 

@@ -24,13 +24,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy import commands
 from deploy.embedded_redis import embedded_redis, wait_for_redis
-from deploy.ports import free_port, in_url, require_port
+from deploy.ports import free_port, require_port
 from deploy.readiness import Readiness
 from deploy.supervisor import Child, end_all
 from deploy.tether import end_with_parent
 from shared.api_keys import KeyRing
 from shared.errors import Misconfigured
-from shared.settings import Settings
+from shared.settings import Settings, host_in_url
 
 EXIT_MISCONFIGURED = 2
 START_S = 300.0
@@ -55,7 +55,7 @@ class Options:
 
     @property
     def url(self) -> str:
-        return f"http://{in_url(self.host)}:{self.port}"
+        return f"http://{host_in_url(self.host)}:{self.port}"
 
     @classmethod
     def from_environment(cls) -> "Options":
@@ -113,10 +113,9 @@ class Cluster:
         wait_for_redis(redis_url, give_up=self._is_hopeless)
         if self._is_hopeless():
             return
-        settings = Settings.load(**_settings(self._options, redis_url))
-        environment = os.environ | {
-            f"PRINTWORKS_{name.upper()}": value for name, value in _settings(self._options, redis_url).items()
-        }
+        given = _settings(self._options, redis_url)
+        settings = Settings.load(**given)
+        environment = os.environ | {f"PRINTWORKS_{name.upper()}": value for name, value in given.items()}
         for command, extra in _processes(settings, self._options.flower_port):
             child = Child(command, environment | extra, self._logs)
             self._children.append(child)

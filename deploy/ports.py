@@ -1,4 +1,4 @@
-"""Addresses of this machine: free ports, ports that are taken, and hosts as a client writes them."""
+"""Addresses of this machine: free ports, and ports that are taken."""
 
 import socket
 
@@ -27,9 +27,3 @@ def require_port(host: str, port: int) -> None:
         raise Misconfigured(
             f"Can't listen on {host}:{port} ({reason}): choose another PORT or HOST."
         ) from exc
-
-
-def in_url(host: str) -> str:
-    """The host as a client on this machine would write it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"[{host}]" if ":" in host else host

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # before torch is imported: a busy machine slows two threads most
 
+from deploy.ports import free_port
 from shared.ledger import Ledger
 from shared.settings import Settings
 from tests.support.processes import running_redis
@@ -39,13 +39,10 @@ def redis_url(redis_server: str) -> str:
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     return Settings(
         redis_url=redis_url,
         data_dir=tmp_path / "data",
-        port=port,
+        port=free_port(),
         api_key="secret-of-the-tests",
         allow_private_hosts=("127.0.0.1",),
     )

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import redis
 
 from deploy import commands
 from deploy.embedded_redis import embedded_redis, wait_for_redis
@@ -157,7 +156,3 @@ def running_cluster(data_dir: Path, *, by_make: bool = False, **variables: str) 
 def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def redis_client(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.redis_url, decode_responses=True)
