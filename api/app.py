@@ -1,11 +1,13 @@
 """Builds the gateway's app from its settings."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 
+from api.cleaning import remove_expired_files
 from api.context import Gateway
 from api.errors import install_error_handlers
 from api.metrics import Metrics
@@ -31,11 +33,13 @@ def create_app(settings: Settings) -> FastAPI:
         sweep_store = Ledger(settings.redis_url)
         sweeper = Sweeper(settings, sweep_store, bell)
         waiter = Waiter(store)
-        storage = FolderStorage(settings.data_dir)
+        storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         app.state.gateway = Gateway(settings, keys, store, waiter, bell, storage, Metrics())
         waiter.start()
         sweeper.start()
+        cleaner = asyncio.create_task(remove_expired_files(storage, settings), name="cleaner")
         yield
+        cleaner.cancel()
         sweeper.close()
         await waiter.close()
         bell.close()
@@ -43,8 +47,10 @@ def create_app(settings: Settings) -> FastAPI:
         await store.close()
 
     app = FastAPI(title="Printworks", version="0.1.0", lifespan=lifespan)
-    for module in (generation, jobs, files, health):
+    for module in (generation, files, health):
         app.include_router(module.router)
+    for prefix in jobs.PREFIXES:
+        app.include_router(jobs.router, prefix=prefix)
     install_error_handlers(app)
     app.middleware("http")(_count)
     return app

@@ -1,4 +1,4 @@
-"""Names of the samplers that a request may choose. What each one is, worker/gpu/schedulers.py knows."""
+"""Names of the samplers that a request may choose. What each one is, worker/gpu/schedulers/ knows."""
 
 SCHEDULERS = (
     "DDPMScheduler",
@@ -13,7 +13,30 @@ SCHEDULERS = (
     "DPMSolverSinglestepScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "UniPCMultistepScheduler",
+    "DDIMInverseScheduler",
     "DEISMultistepScheduler",
+    "IPNDMScheduler",
+    "KarrasVeScheduler",
+    "ScoreSdeVeScheduler",
     "LCMScheduler",
 )
 DEFAULT_SCHEDULER = "UniPCMultistepScheduler"
+TWO_CALLS_A_STEP = frozenset(
+    {
+        "HeunDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "KarrasVeScheduler",
+        "ScoreSdeVeScheduler",
+    }
+)
+"""Samplers that call the denoiser twice for each step."""
+
+ALGORITHMS = {
+    "dpmsolver+++": "dpmsolver++",
+    "dpmsolver++": "dpmsolver++",
+    "sde-dpmsolver++": "sde-dpmsolver++",
+    "dpmsolver": "dpmsolver",
+    "sde-dpmsolver": "sde-dpmsolver",
+}
+"""Spellings of `algorithm_type`, the protocol's own first, and what diffusers calls them."""

@@ -6,7 +6,7 @@ Every field is an environment variable with the prefix PRINTWORKS_.
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from shared.errors import Misconfigured
 
 DEMO_KEY = "demo"
-DEMO_MODEL = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "model"
+DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo"
 
 
 def _split(value: object) -> object:
@@ -57,8 +57,39 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = None
     """JSON list of hashed keys, made by `python -m shared.api_keys`."""
 
-    models: dict[str, Path] = {"demo": DEMO_MODEL}
+    models: dict[str, Path] = {"demo": DEMO / "model"}
     """Model id → folder in diffusers' layout (safetensors)."""
+    loras: dict[str, Path] = {
+        "demo-outline": DEMO / "loras" / "outline.safetensors",
+        "demo-stripes": DEMO / "loras" / "stripes.safetensors",
+    }
+    """LoRA id → safetensors file in diffusers', PEFT's or kohya's format."""
+    embeddings: dict[str, Path] = {"demo-sunset": DEMO / "embeddings" / "sunset.safetensors"}
+    """Embedding id → safetensors file of a textual inversion."""
+    vaes: dict[str, Path] = {}
+    """VAE id → folder of an autoencoder in diffusers' layout."""
+    upscalers: dict[str, Path] = {"demo-swin2sr": DEMO / "upscaler"}
+    """Upscaler id → folder of a Swin2SR, or file of the ESRGAN family (needs the extra `esrgan`)."""
+    upscaler: str = ""
+    """Id of the upscaler that `upscale: yes` uses; by default the first one. Where there is none at all,
+    pictures are enlarged by Lanczos, and the answer says so."""
+    safety_checker: str | None = None
+    """Folder or hub id of a Stable Diffusion safety checker; without one nothing is checked."""
+    require_safety_checker: bool = False
+    """Refuse jobs that ask for the safety checker when there is none, instead of doing them unchecked."""
+    prompt_writer: str | None = None
+    """Folder or hub id of a text-generation model that enhances prompts; without one, built-in phrases do."""
+    translator: str | None = None
+    """Folder or hub id of an mBART-50 many-to-one model for `multi_lingual: yes`."""
+
+    max_side: int = Field(default=1024, ge=64, multiple_of=8)
+    """Largest width and height in pixels."""
+    max_panorama_width: int = Field(default=4096, ge=64, le=16384, multiple_of=8)
+    """Largest width of a panorama."""
+    tomesd_share: float = Field(default=0.5, gt=0, le=0.75)
+    """Share of the positions that `tomesd: yes` merges."""
+    temp_life_s: float = Field(default=24 * 3600, gt=0)
+    """How long the files of `temp: yes` can be read."""
 
     lease_s: float = Field(default=12.0, gt=0)
     """A worker that is silent for this long loses its jobs."""
@@ -78,6 +109,12 @@ class Settings(BaseSettings):
     cpu_threads: int = Field(default=max(1, (os.cpu_count() or 1) - 1), ge=1)
     """Threads of a worker without a GPU; by default one core is left to the other processes, because a
     forward waits for its slowest thread at every layer."""
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """Precision of the weights: `auto` is fp16 on a GPU and fp32 on a CPU."""
+    compile_backend: str | None = None
+    """torch.compile's backend (`inductor`) for the UNet's repeated blocks; forwards then come in powers of two."""
+    model_memory_bytes: int | None = Field(default=None, gt=0)
+    """What loaded models may take together; by default 0.7 of the device's memory."""
     slots: int = Field(default=8, ge=1)
     """Jobs that one GPU worker holds at a time."""
     lane_width: int = Field(default=8, ge=1)
@@ -110,12 +147,18 @@ class Settings(BaseSettings):
             sentences = [str(exc)]
         raise Misconfigured("; ".join(sentences))
 
+    @property
+    def upscaler_id(self) -> str | None:
+        return self.upscaler or next(iter(self.upscalers), None)
+
     def require_serviceable(self) -> None:
         """Raise `Misconfigured` with one sentence if the gateway must not start like this."""
         if self.api_key is None and self.api_keys_file is None:
             raise Misconfigured(
                 "No API key is configured: set PRINTWORKS_API_KEY or PRINTWORKS_API_KEYS_FILE."
             )
+        if self.upscaler and self.upscaler not in self.upscalers:
+            raise Misconfigured(f"UPSCALER is {self.upscaler}, which is not among UPSCALERS.")
         demo_key = self.api_key is not None and self.api_key.get_secret_value() == DEMO_KEY
         if demo_key and not is_loopback(self.host):
             raise Misconfigured(

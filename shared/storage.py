@@ -3,26 +3,35 @@
 Names are unguessable (the job's file prefix), so a URL is the permission to read it.
 """
 
+import contextlib
+import math
 import os
 import re
 import tempfile
+import time
 from pathlib import Path
 
-_NAME = re.compile(r"[0-9a-f-]{36}-\d+\.(?:png|base64)")
+from shared.jobs import TEMP_FOLDER
+
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_NAME = re.compile(rf"(?:{TEMP_FOLDER})?(?:{_UUID}-\d+|\d+-{_UUID})\.(?:png|base64)")
 CONTENT_TYPES = {".png": "image/png", ".base64": "text/plain; charset=us-ascii"}
 
 
 class FolderStorage:
     """Files in one folder. A file is there completely or not at all."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, temp_life_s: float) -> None:
+        """Files of `temp: yes` end `temp_life_s` after they were written."""
         self._folder = data_dir / "generations"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._temp = self._folder / TEMP_FOLDER
+        self._temp.mkdir(parents=True, exist_ok=True)
+        self._temp_life_s = temp_life_s
 
     def write(self, name: str, content: bytes) -> None:
         """Replace the file `name` atomically, durable before it is visible."""
         path = self._path(name)
-        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".writing-")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -39,7 +48,23 @@ class FolderStorage:
         if not _NAME.fullmatch(name):
             return None
         path = self._folder / name
-        return path if path.is_file() else None
+        return path if path.is_file() and self.life_left_s(path) > 0 else None
+
+    def life_left_s(self, path: Path) -> float:
+        """For how long the file can still be read; infinite for one that is kept."""
+        if path.parent != self._temp:
+            return math.inf
+        return path.stat().st_mtime + self._temp_life_s - time.time()
+
+    def remove_expired(self) -> int:
+        """Delete temporary files whose time is over; returns how many."""
+        removed = 0
+        for path in self._temp.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another gateway's sweep was faster
+                if self.life_left_s(path) <= 0:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

@@ -13,7 +13,8 @@ from shared import ledger
 from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, JobNotFound
 
-router = APIRouter(prefix="/api/v1/enterprise", tags=["jobs"])
+router = APIRouter(tags=["jobs"])
+PREFIXES = ("/api/v1/enterprise", "/api/v6/images")
 
 
 @router.post("/fetch", openapi_extra=json_body(RequestId), summary="The pictures of an earlier request")

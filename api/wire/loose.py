@@ -15,6 +15,7 @@ from shared.jobs import Scalar
 LONGEST_TEXT = 10_000
 LARGEST_NUMBER = 10**30
 """JSON allows integers that no float can hold; nothing here means one."""
+MOST_NAMES, LONGEST_NAME = 16, 200
 ABSENT_WORDS = frozenset({"", "no", "none", "null"})
 _YES = frozenset({"yes", "true", "1", "on"})
 _NO = frozenset({"no", "false", "0", "off"})
@@ -67,6 +68,35 @@ def _optional_text(value: Any) -> Any:
     return value
 
 
+def _parts(value: Any) -> list[Any]:
+    """A comma-separated list, or a JSON one; empty parts are forgiven: the API's examples have one."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, str):
+        return [] if value is None else [value]
+    if value.strip().lower() in ABSENT_WORDS:
+        return []
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = _parts(value)
+    if len(names) > MOST_NAMES:
+        raise PydanticCustomError("sentence", f"must hold at most {MOST_NAMES} ids")
+    if not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names):
+        raise PydanticCustomError("sentence", "must be ids separated by commas")
+    return tuple(name.strip() for name in names)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    numbers = [_number(part) for part in _parts(value)]
+    if len(numbers) > MOST_NAMES:
+        raise PydanticCustomError("sentence", f"must hold at most {MOST_NAMES} numbers")
+    if not all(number is not None and math.isfinite(number) for number in numbers):
+        raise PydanticCustomError("sentence", "must be numbers separated by commas")
+    return tuple(float(number) for number in numbers if number is not None)
+
+
 def _scalar(value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and (_number(value) is None or not math.isfinite(value)):
@@ -82,4 +112,6 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 OptionalText = Annotated[
     Annotated[str, Field(max_length=LONGEST_TEXT)] | None, BeforeValidator(_optional_text)
 ]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers, json_schema_input_type=str)]
 AnyScalar = Annotated[Scalar, BeforeValidator(_scalar)]

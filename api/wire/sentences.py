@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from shared.errors import BadRequest
+from shared.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -16,17 +17,22 @@ ECHOED = frozenset({"track_id"})
 """Fields that come back as they were sent, so that nothing in them means "absent"."""
 
 
-def parse(model: type[M], body: Mapping[str, Any]) -> M:
-    """`body` as a `model`; raises `BadRequest` with a sentence per wrong field."""
+def parse(model: type[M], body: Mapping[str, Any], limits: Settings | None = None) -> M:
+    """`body` as a `model`; raises `BadRequest` with a sentence per wrong field.
+
+    `limits`: the settings that bound what a request may ask for.
+    """
     present = {name: value for name, value in body.items() if name in ECHOED or value not in (None, "")}
     try:
-        return model.model_validate(present)
+        return model.model_validate(present, context=limits)
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_context=True)[:MOST_SENTENCES]
         raise BadRequest("; ".join(_sentence(error, model.model_fields) for error in errors)) from None
 
 
 def _sentence(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
+    if error["type"] == "of_field":
+        return error["msg"]
     name = str(error["loc"][0])
     if error["type"] == "missing":
         return f"Model id not found: {name} is required" if name == "model_id" else f"{name} is required"
@@ -46,7 +52,6 @@ _PHRASES: dict[str, Callable[[ErrorDetails, FieldInfo], str]] = {
     "sentence": lambda error, _: error["msg"],
     "greater_than_equal": _bounds,
     "less_than_equal": _bounds,
-    "multiple_of": lambda error, _: f"must be divisible by {error['ctx']['multiple_of']}",
     "string_type": lambda *_: "must be a string",
     "string_unicode": lambda *_: "must be valid Unicode text",
     "string_too_long": lambda error, _: f"must be at most {error['ctx']['max_length']} characters",

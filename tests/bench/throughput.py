@@ -17,7 +17,7 @@ import httpx
 import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
-from shared.settings import DEMO_MODEL, Settings
+from shared.settings import DEMO, Settings
 from tests.support.processes import running_cluster
 
 PROMPT = "a red circle on a blue background"
@@ -35,7 +35,9 @@ class Row:
 
 def stock_rows() -> list[Row]:
     """The stock pipeline, one call after the other."""
-    pipeline = StableDiffusionPipeline.from_pretrained(DEMO_MODEL, dtype=torch.float32, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        DEMO / "model", dtype=torch.float32, safety_checker=None
+    )
     pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
 

@@ -19,7 +19,7 @@ import torch
 
 from deploy.demo.judge import judge
 from deploy.ports import free_port
-from shared.settings import DEMO_MODEL
+from shared.settings import DEMO
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import LocalCluster, running, running_cluster
 from tests.support.receiver import Receiver, running_receiver
@@ -114,7 +114,7 @@ def test_pictures_made_in_mixed_company_are_the_stock_pipelines(cluster: LocalCl
 def stock_picture(fields: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int_]]:
     """What diffusers' own pipeline makes of the same arguments on the same model."""
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
-        DEMO_MODEL, dtype=torch.float32, safety_checker=None
+        DEMO / "model", dtype=torch.float32, safety_checker=None
     )
     pipeline.set_progress_bar_config(disable=True)
     kind = getattr(diffusers, str(fields["scheduler"]))

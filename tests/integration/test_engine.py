@@ -1,55 +1,38 @@
-"""The engine: the stock pipeline's picture for every sequence, whatever its neighbours are."""
+"""The engine: who shares forwards with whom, who goes when, and what happens when something breaks."""
 
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import diffusers
-import numpy as np
 import pytest
 import torch
 
 from shared.errors import Cancelled
-from shared.schedulers import SCHEDULERS
+from shared.jobs import LoraUse
 from tests.support import tiny
+from tests.support.painting import painted, request, running_engine, submit
 from tests.support.waiting import wait_until
-from worker.gpu.engine import Engine, PictureRequest, Rendering
+from worker.gpu.engine import Engine, Rendering
 from worker.gpu.engine.batching import DeviceLost, run_split
-from worker.gpu.engine.rendering import Pixels
-from worker.gpu.models import LoadedModel, from_pipeline
-
-
-def request(**changes: Any) -> PictureRequest:
-    values: dict[str, Any] = {
-        "prompt": "a red circle",
-        "negative_prompt": "blurry",
-        "width": 64,
-        "height": 64,
-        "steps": 5,
-        "guidance_scale": 7.5,
-        "scheduler": "EulerDiscreteScheduler",
-        "seed": 1,
-    }
-    return PictureRequest(**(values | changes))
+from worker.gpu.models.loaded import LoadedModel, from_pipeline
+from worker.gpu.painting import Kit, SelfAttention
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> diffusers.StableDiffusionPipeline:
-    return tiny.stable_diffusion()
+def model() -> LoadedModel:
+    return from_pipeline("tiny", tiny.stable_diffusion())
 
 
 @pytest.fixture
-def model(pipeline: diffusers.StableDiffusionPipeline) -> LoadedModel:
-    return from_pipeline("tiny", pipeline)
+def kit(model: LoadedModel) -> Kit:
+    return Kit.plain(model)
 
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    engine = Engine(lane_width=8, on_fatal=lambda error: None)
-    engine.start()
-    yield engine
-    engine.close()
+    with running_engine() as engine:
+        yield engine
 
 
 class Watched:
@@ -68,97 +51,79 @@ class Watched:
         return self._unet(inputs, *args, **options)
 
 
-def stock_picture(pipeline: diffusers.StableDiffusionPipeline, wanted: PictureRequest) -> Pixels:
-    """What the stock pipeline makes of the same arguments."""
-    base = pipeline.scheduler.config
-    kind = getattr(diffusers, wanted.scheduler)
-    extra = (
-        {"clip_sample": False}
-        if wanted.scheduler in ("DDPMScheduler", "DDIMScheduler", "LCMScheduler")
-        else {}
-    )
-    pipeline.scheduler = kind.from_config(base, **extra)
-    try:
-        pictures = pipeline(
-            wanted.prompt,
-            negative_prompt=wanted.negative_prompt,
-            width=wanted.width,
-            height=wanted.height,
-            num_inference_steps=wanted.steps,
-            guidance_scale=wanted.guidance_scale,
-            generator=torch.Generator().manual_seed(wanted.seed),
-            output_type="np",
-        ).images
-    finally:
-        pipeline.scheduler = diffusers.PNDMScheduler.from_config(base)
-    picture: Pixels = (pictures[0] * 255).round().astype(np.uint8)
-    return picture
+def watched_kit(model: LoadedModel, unet: Watched) -> Kit:
+    return Kit.plain(dataclasses.replace(model, unet=unet))
 
 
-def assert_same(made: Pixels, stock: Pixels) -> None:
-    """At most 1/255 apart on at least 99.9 % of the pixels."""
-    apart = np.abs(made.astype(int) - stock.astype(int))
-    assert (apart <= 1).mean() >= 0.999, (
-        f"{(apart > 1).mean():.2%} of the pixels differ, by up to {apart.max()}"
-    )
-
-
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_lone_picture_equals_the_stock_pipelines(
-    engine: Engine, model: LoadedModel, pipeline: diffusers.StableDiffusionPipeline, scheduler: str
-) -> None:
-    wanted = request(scheduler=scheduler, steps=7)
-
-    (made,) = engine.submit(model, [wanted]).result()
-
-    assert_same(made, stock_picture(pipeline, wanted))
-
-
-def test_pictures_in_mixed_company_equal_the_stock_pipelines(
-    engine: Engine, model: LoadedModel, pipeline: diffusers.StableDiffusionPipeline
-) -> None:
-    """Other step counts, guidance (1 included), schedulers, prompts and sizes, joining while others run."""
-    wanted = [
-        request(
-            prompt=f"a blue star {index}",
-            steps=4 + index % 5,
-            guidance_scale=(1.0, 5.0, 7.5, 12.0)[index % 4],
-            scheduler=scheduler,
-            seed=100 + index,
-            width=64 if index % 3 else 96,
-        )
-        for index, scheduler in enumerate(SCHEDULERS)
-    ]
-
-    renderings = [engine.submit(model, [each]) for each in wanted[:5]]
-    wait_until(lambda: renderings[0].progress > 0)
-    renderings += [engine.submit(model, [each]) for each in wanted[5:]]
-
-    for each, rendering in zip(wanted, renderings, strict=True):
-        assert_same(rendering.result()[0], stock_picture(pipeline, each))
-
-
-def test_jobs_with_other_steps_and_guidance_share_forwards(engine: Engine, model: LoadedModel) -> None:
+def rows_of(engine: Engine, model: LoadedModel, *crowd: Any) -> list[int]:
+    """Rows of each forward when all of `crowd` wait at the moment when the first forward ends."""
     gate = threading.Event()
     unet = Watched(model, before=lambda _: gate.wait(10))
-    watched = dataclasses.replace(model, unet=unet)
-
-    first = engine.submit(watched, [request(steps=3)])
+    kit = watched_kit(model, unet)
+    renderings = [submit(engine, kit, crowd[0])]
     wait_until(lambda: unet.rows)
-    others = [
-        engine.submit(watched, [request(steps=steps, guidance_scale=g)]) for steps, g in ((5, 3.0), (9, 1.0))
-    ]
+    renderings += [submit(engine, kit, each) for each in crowd[1:]]
     gate.set()
-    for rendering in [first, *others]:
+    for rendering in renderings:
         rendering.result()
+    return unet.rows
 
-    assert unet.rows == [2, 5, 5, 3, 3, 3, 1, 1, 1, 1]
 
-
-def test_a_cancelled_rendering_leaves_at_the_next_step_and_the_others_go_on(
+def test_jobs_with_other_steps_guidance_and_schedulers_share_forwards(
     engine: Engine, model: LoadedModel
 ) -> None:
-    doomed, other = engine.submit(model, [request(steps=900)] * 2), engine.submit(model, [request(steps=20)])
+    painted(engine, Kit.plain(model), request())  # so that the memory of this size is known
+
+    rows = rows_of(
+        engine,
+        model,
+        request(steps=3),
+        request(steps=5, guidance_scale=3.0, scheduler="DDIMScheduler"),
+        request(steps=9, guidance_scale=1.0),
+    )
+
+    assert rows == [2, 5, 5, 3, 3, 3, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(request(steps=3, width=96), id="another size"),
+        pytest.param(request(steps=3, prompt="word " * 90), id="more tokens"),
+        pytest.param(request(steps=3, tomesd=True), id="merged tokens"),
+        pytest.param(request(steps=3, deterministic=True), id="deterministic"),
+    ],
+)
+def test_what_cannot_be_stacked_takes_turns(engine: Engine, model: LoadedModel, other: Any) -> None:
+    rows = rows_of(engine, model, request(steps=3), other)
+
+    assert rows == [2] * 6
+
+
+def test_guidance_by_self_attention_shares_forwards_with_plain_pictures(
+    engine: Engine, model: LoadedModel
+) -> None:
+    painted(engine, Kit.plain(model), request())
+
+    rows = rows_of(engine, model, request(steps=3), request(steps=3, self_attention=SelfAttention.PAG))
+
+    assert rows == [2, 5, 5, 3]
+
+
+def test_the_first_forward_of_a_size_is_measured_alone(engine: Engine, model: LoadedModel) -> None:
+    unet = Watched(model)
+
+    submit(engine, watched_kit(model, unet), *[request(steps=2, seed=seed) for seed in range(4)]).result()
+
+    assert unet.rows[0] == 2
+    assert max(unet.rows) == 8
+
+
+def test_a_cancelled_rendering_leaves_at_the_next_step_and_the_others_go_on(engine: Engine, kit: Kit) -> None:
+    doomed, other = (
+        submit(engine, kit, request(steps=900), request(steps=900)),
+        submit(engine, kit, request(steps=20)),
+    )
     wait_until(lambda: doomed.progress > 0)
 
     doomed.cancel()
@@ -166,7 +131,7 @@ def test_a_cancelled_rendering_leaves_at_the_next_step_and_the_others_go_on(
     with pytest.raises(Cancelled):
         doomed.result()
     assert doomed.progress < 1
-    assert other.result()[0].shape == (64, 64, 3)
+    assert other.result()[0].develop().shape == (64, 64, 3)
 
 
 def test_a_rendering_cancelled_during_its_last_step_is_not_kept_waiting(
@@ -180,37 +145,47 @@ def test_a_rendering_cancelled_during_its_last_step_is_not_kept_waiting(
         renderings[0].cancel()
 
     unet = Watched(model, before=cancel_in_the_forward)
-    renderings.append(engine.submit(dataclasses.replace(model, unet=unet), [request(steps=1)]))
+    renderings.append(submit(engine, watched_kit(model, unet), request(steps=1)))
     begun.set()
 
     with pytest.raises(Cancelled):
         renderings[0].result()
 
 
-def test_a_steady_stream_of_short_jobs_does_not_hold_up_a_long_one(
-    engine: Engine, model: LoadedModel
-) -> None:
-    long_one = engine.submit(model, [request(steps=30)])
+def test_a_steady_stream_of_short_jobs_does_not_hold_up_a_long_one(engine: Engine, kit: Kit) -> None:
+    long_one = submit(engine, kit, request(steps=30))
     wait_until(lambda: long_one.progress > 0)
 
     shorts = 0
     while long_one.progress < 1:
-        engine.submit(model, [request(steps=1, width=96)]).result()
+        submit(engine, kit, request(steps=1, width=96)).result()
         shorts += 1
         assert shorts < 100
 
     assert len(long_one.result()) == 1
 
 
-def test_a_short_job_of_another_size_is_not_kept_behind_long_ones(engine: Engine, model: LoadedModel) -> None:
-    long_ones = [engine.submit(model, [request(steps=900, seed=seed)]) for seed in range(8)]
-    wait_until(lambda: long_ones[0].progress > 0)
+def test_a_short_job_of_another_size_is_not_kept_behind_long_ones(engine: Engine, kit: Kit) -> None:
+    long_ones = [submit(engine, kit, request(steps=900, seed=seed)) for seed in range(24)]
+    wait_until(lambda: long_ones[-1].progress > 0)
+    steps_before = max(rendering.progress for rendering in long_ones) * 900
 
-    engine.submit(model, [request(steps=2, width=96)]).result()
+    submit(engine, kit, request(steps=2, width=96)).result()
 
-    assert all(rendering.progress < 0.5 for rendering in long_ones)
+    steps_after = max(rendering.progress for rendering in long_ones) * 900
+    assert steps_after - steps_before <= 8  # its own two turns, and what lay around them
     for rendering in long_ones:
         rendering.cancel()
+
+
+def test_a_panorama_does_not_starve_the_pictures_beside_it(engine: Engine, kit: Kit) -> None:
+    panorama = submit(engine, kit, request(panorama=True, width=512, steps=20))
+    wait_until(lambda: panorama.progress > 0)
+
+    submit(engine, kit, request(steps=2, width=96)).result()
+
+    assert panorama.progress < 0.9
+    panorama.cancel()
 
 
 def test_running_out_of_memory_narrows_the_lane_and_fails_nobody(engine: Engine, model: LoadedModel) -> None:
@@ -219,19 +194,44 @@ def test_running_out_of_memory_narrows_the_lane_and_fails_nobody(engine: Engine,
             raise torch.OutOfMemoryError("too wide")
 
     unet = Watched(model, before=refuse_more_than_four_rows)
-    crowd = engine.submit(
-        dataclasses.replace(model, unet=unet), [request(steps=4, seed=seed) for seed in range(6)]
-    )
+    crowd = submit(engine, watched_kit(model, unet), *[request(steps=4, seed=seed) for seed in range(6)])
 
     assert len(crowd.result()) == 6
-    first_that_fits = next(i for i, rows in enumerate(unet.rows) if rows <= 4)
-    assert max(unet.rows[first_that_fits + 4 :]) <= 4
+    refused = [index for index, rows in enumerate(unet.rows) if rows > 4]
+    assert len(refused) <= 3  # the whole crowd and its two halves, once
+    assert len(unet.rows) - refused[-1] > 8
 
 
-def test_a_request_that_cannot_begin_fails_alone(engine: Engine, model: LoadedModel) -> None:
-    good, bad = engine.submit(model, [request()]), engine.submit(model, [request(scheduler="Magic")])
+def test_a_job_that_does_not_fit_gets_the_room_that_idle_models_take(model: LoadedModel) -> None:
+    idle_models = ["another model"]
+
+    def refuse_while_full(_: torch.Tensor) -> None:
+        if idle_models:
+            raise torch.OutOfMemoryError("full")
+
+    def make_room() -> bool:
+        idle_models.clear()
+        return True
+
+    unet = Watched(model, before=refuse_while_full)
+    with running_engine(make_room=make_room) as engine:
+        assert painted(engine, watched_kit(model, unet), request(steps=2)).shape == (64, 64, 3)
+
+
+def test_a_request_that_cannot_begin_fails_alone(engine: Engine, kit: Kit) -> None:
+    good, bad = submit(engine, kit, request()), submit(engine, kit, request(scheduler="Magic"))
 
     with pytest.raises(ValueError, match="Magic"):
+        bad.result()
+    assert len(good.result()) == 1
+
+
+def test_a_picture_that_breaks_in_its_own_step_fails_alone(engine: Engine, kit: Kit) -> None:
+    unknown = LoraUse(lora_id="never attached", strength=1.0)
+    bad = submit(engine, kit, request(loras=(unknown,)))
+    good = submit(engine, kit, request())
+
+    with pytest.raises(KeyError):
         bad.result()
     assert len(good.result()) == 1
 
@@ -241,10 +241,10 @@ def test_a_lost_device_is_fatal_and_not_repaired(model: LoadedModel) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     fatal: list[BaseException] = []
-    engine = Engine(lane_width=8, on_fatal=fatal.append)
+    engine = Engine(lane_width=8, device=torch.device("cpu"), on_fatal=fatal.append)
     engine.start()
 
-    engine.submit(dataclasses.replace(model, unet=Watched(model, before=lose)), [request()])
+    submit(engine, watched_kit(model, Watched(model, before=lose)), request())
 
     wait_until(lambda: fatal)
     assert isinstance(fatal[0], DeviceLost)
@@ -256,7 +256,33 @@ def test_only_the_bad_items_of_a_batch_fail() -> None:
             raise RuntimeError("three")
         return [item * 10 for item in items]
 
-    results = run_split(work, [1, 2, 3, 4, 5])
+    results = run_split(work, [1, 2, 3, 4, 5], on_out_of_memory=lambda _: False)
 
     assert [result for result in results if isinstance(result, int)] == [10, 20, 40, 50]
     assert isinstance(results[2], RuntimeError)
+
+
+def test_a_compiled_model_sees_powers_of_two_and_makes_the_same_picture(engine: Engine) -> None:
+    pipeline = tiny.stable_diffusion()
+    plain = painted(engine, Kit.plain(from_pipeline("plain", pipeline)), request())
+    pipeline.unet.compile_repeated_blocks(backend="aot_eager")
+    compiled = from_pipeline("compiled", pipeline, compiled=True)
+    unet = Watched(compiled)
+
+    crowd = submit(
+        engine, watched_kit(compiled, unet), *[request(steps=5, seed=seed) for seed in (1, 2, 3)]
+    ).result()
+
+    assert set(unet.rows) <= {2, 4, 8}
+    apart = abs(crowd[0].develop().astype(int) - plain.astype(int))
+    assert apart.max() <= 1
+
+
+def test_progress_counts_the_steps_of_every_pass(engine: Engine, model: LoadedModel) -> None:
+    seen: list[float] = []
+    unet = Watched(model)
+    rendering = submit(engine, watched_kit(model, unet), request(highres_fix=True, width=128, height=128))
+    wait_until(lambda: seen.append(rendering.progress) or rendering.progress == 1)
+
+    assert seen == sorted(seen)
+    assert len(unet.rows) == 5 + 3

@@ -50,7 +50,7 @@ def play_worker(store: Ledger, settings: Settings, state: JobState = JobState.SU
     """Do the next job as a worker would."""
     claim = wait_until(lambda: store.run(ledger.claim("worker", "token", settings, ())))
     for name in claim.spec.file_names:
-        FolderStorage(settings.data_dir).write(name, b"\x89PNG of " + name.encode())
+        FolderStorage(settings.data_dir, settings.temp_life_s).write(name, b"\x89PNG of " + name.encode())
     outcome = Outcome(generation_time_s=0.5, revision="fp32", reason="" if state == "succeeded" else "Why.")
     store.run(ledger.finish(claim.job_id, claim.token, state, outcome))
     return claim

@@ -66,7 +66,7 @@ def test_one_bell_wakes_enough_slots_for_all_the_work(
     with running_worker(settings, tmp_path / "worker.log"):
         finished = [ended(store, job_id) for job_id in jobs]
 
-    storage = FolderStorage(settings.data_dir)
+    storage = FolderStorage(settings.data_dir, settings.temp_life_s)
     for job in finished:
         assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
         for name in job.spec.file_names:
@@ -85,7 +85,7 @@ def test_a_base64_job_stores_text_of_the_same_picture(
         plain = ended(store, submit(store, settings, bell, seed=5))
         encoded = ended(store, submit(store, settings, bell, seed=5, base64=True))
 
-    storage = FolderStorage(settings.data_dir)
+    storage = FolderStorage(settings.data_dir, settings.temp_life_s)
     paths = [storage.find(job.spec.file_names[0]) for job in (plain, encoded)]
     assert paths[0] is not None
     assert paths[1] is not None

@@ -1,10 +1,18 @@
 """Tiny random models in the real formats: right in shape and in every code path, meaningless in content."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WIDTH = 32
@@ -17,7 +25,7 @@ def tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77)
 
 
-def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
+def text_encoder(vocabulary: CLIPTokenizer, *, projected: bool = False) -> CLIPTextModel:
     config = CLIPTextConfig(
         vocab_size=len(vocabulary),
         hidden_size=WIDTH,
@@ -25,16 +33,18 @@ def text_encoder(vocabulary: CLIPTokenizer) -> CLIPTextModel:
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=77,
+        projection_dim=WIDTH,
         bos_token_id=vocabulary.bos_token_id,
         eos_token_id=vocabulary.eos_token_id,
         pad_token_id=vocabulary.pad_token_id,
     )
-    return CLIPTextModel(config).eval()
+    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
+    return kind(config).eval()
 
 
-def unet() -> UNet2DConditionModel:
+def unet(sample_size: int = 8, **options: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=8,
+        sample_size=sample_size,
         in_channels=4,
         out_channels=4,
         layers_per_block=1,
@@ -44,6 +54,7 @@ def unet() -> UNet2DConditionModel:
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
         norm_num_groups=8,
+        **options,
     ).eval()
 
 
@@ -59,23 +70,30 @@ def vae() -> AutoencoderKL:
     ).eval()
 
 
-def stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
-    """A Stable Diffusion 1.x pipeline of a few thousand weights."""
+def noise_schedule(prediction_type: str) -> PNDMScheduler:
+    return PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        steps_offset=1,
+        set_alpha_to_one=False,
+        prediction_type=prediction_type,
+    )
+
+
+def stable_diffusion(
+    seed: int = 0, *, prediction_type: str = "epsilon", sample_size: int = 8
+) -> StableDiffusionPipeline:
+    """A Stable Diffusion 1.x pipeline of a few thousand weights; 2.x differ in their `prediction_type`."""
     torch.manual_seed(seed)
     vocabulary = tokenizer()
     pipeline = StableDiffusionPipeline(
         vae=vae(),
         text_encoder=text_encoder(vocabulary),
         tokenizer=vocabulary,
-        unet=unet(),
-        scheduler=PNDMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            skip_prk_steps=True,
-            steps_offset=1,
-            set_alpha_to_one=False,
-        ),
+        unet=unet(sample_size),
+        scheduler=noise_schedule(prediction_type),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -84,6 +102,54 @@ def stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
     return pipeline
 
 
+def latent_consistency(seed: int = 0) -> StableDiffusionPipeline:
+    """A model that takes the guidance scale as an input, as distilled ones do."""
+    pipeline = stable_diffusion(seed)
+    pipeline.register_modules(unet=unet(time_cond_proj_dim=16))
+    return pipeline
+
+
+def stable_diffusion_xl(seed: int = 0) -> StableDiffusionXLPipeline:
+    """An SDXL pipeline of a few thousand weights: two text encoders, pooled prompts, size ids."""
+    torch.manual_seed(seed)
+    vocabulary = tokenizer()
+    denoiser = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        cross_attention_dim=2 * WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + WIDTH,
+    ).eval()
+    pipeline = StableDiffusionXLPipeline(
+        vae=vae(),
+        text_encoder=text_encoder(vocabulary),
+        text_encoder_2=text_encoder(vocabulary, projected=True),
+        tokenizer=vocabulary,
+        tokenizer_2=vocabulary,
+        unet=denoiser,
+        scheduler=noise_schedule("epsilon"),
+        add_watermarker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
 def save_stable_diffusion(folder: Path, seed: int = 0) -> Path:
     stable_diffusion(seed).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def save_tensors(file: Path) -> Path:
+    """A safetensors file that is nothing in particular."""
+    save_file({"a": torch.zeros(2, 2), "b": torch.ones(3)}, file, metadata={"format": "pt"})
+    return file

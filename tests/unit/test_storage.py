@@ -9,7 +9,7 @@ from tests.support.jobs import make_spec
 
 
 def test_a_file_is_found_only_once_it_is_written(tmp_path: Path) -> None:
-    storage, name = FolderStorage(tmp_path), make_spec().file_names[0]
+    storage, name = FolderStorage(tmp_path, 60), make_spec().file_names[0]
     assert storage.find(name) is None
 
     storage.write(name, b"pixels")
@@ -22,7 +22,7 @@ def test_a_file_is_found_only_once_it_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "x.png", "", ".writing-abc", "a" * 36 + "-0.exe"])
 def test_a_name_that_is_not_ours_is_neither_found_nor_written(tmp_path: Path, name: str) -> None:
-    storage = FolderStorage(tmp_path)
+    storage = FolderStorage(tmp_path, 60)
 
     assert storage.find(name) is None
     with pytest.raises(ValueError, match="not a name of ours"):
@@ -30,7 +30,7 @@ def test_a_name_that_is_not_ours_is_neither_found_nor_written(tmp_path: Path, na
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    storage, name = FolderStorage(tmp_path), make_spec().file_names[0]
+    storage, name = FolderStorage(tmp_path, 60), make_spec().file_names[0]
 
     with pytest.raises(TypeError):
         storage.write(name, "not bytes")  # type: ignore[arg-type]

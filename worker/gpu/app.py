@@ -16,9 +16,12 @@ from shared.settings import Settings
 from shared.storage import FolderStorage
 from worker.gpu.engine import Engine
 from worker.gpu.leases import LeaseKeeper
-from worker.gpu.models import ModelCache
+from worker.gpu.models.library import Library
+from worker.gpu.models.precision import Precision
 from worker.gpu.slot import Slot
+from worker.gpu.studio import Studio
 from worker.gpu.watchdog import Watchdog
+from worker.gpu.words import Wording
 from worker.process import end_process, serve
 
 
@@ -29,13 +32,20 @@ class GpuWorker:
         torch.set_num_threads(settings.cpu_threads)
         name = worker_name(os.getpid())
         store = Ledger(settings.redis_url)
-        models = ModelCache(settings.models, settings.device)
+        library = Library(settings, Precision.choose(settings.device, settings.dtype))
         for model_id in settings.models:
-            models.get(model_id)
-        engine = Engine(lane_width=settings.lane_width, on_fatal=end_process)
-        self._leases = LeaseKeeper(name, settings, store, models)
-        storage = FolderStorage(settings.data_dir)
-        self._slot = Slot(name, settings, store, storage, models, engine, self._leases, Bell(app))
+            library.preload(model_id)
+        engine = Engine(
+            lane_width=settings.lane_width,
+            device=library.device,
+            on_fatal=end_process,
+            make_room=library.make_room,
+        )
+        self._leases = LeaseKeeper(name, settings, store, library)
+        wording = Wording(settings.translator, settings.prompt_writer, library.device)
+        studio = Studio(library, wording, engine)
+        storage = FolderStorage(settings.data_dir, settings.temp_life_s)
+        self._slot = Slot(name, settings, store, storage, studio, self._leases, Bell(app))
         engine.start()
         Watchdog(engine, settings.step_timeout_s).start()
         self._leases.start()

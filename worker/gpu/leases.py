@@ -10,7 +10,7 @@ from shared.errors import LedgerUnavailable
 from shared.ledger import Claim, Held, Ledger
 from shared.settings import Settings
 from worker.gpu.engine import Rendering
-from worker.gpu.models import ModelCache
+from worker.gpu.models.library import Library
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +55,11 @@ class Hold:
 class LeaseKeeper:
     """Beats for all holds of this worker, and tells the ledger what the worker has loaded."""
 
-    def __init__(self, worker: str, settings: Settings, store: Ledger, models: ModelCache) -> None:
+    def __init__(self, worker: str, settings: Settings, store: Ledger, library: Library) -> None:
         self._worker = worker
         self._settings = settings
         self._ledger = store
-        self._models = models
+        self._library = library
         self._holds: dict[str, Hold] = {}  # by token
         self._ending_all: Ending | None = None
         self._lock = threading.Lock()
@@ -104,8 +104,8 @@ class LeaseKeeper:
     def _beat(self) -> None:
         holds = self._current()
         facts = {
-            "device": str(self._models.device),
-            "models": self._models.loaded_ids,
+            "device": str(self._library.device),
+            "models": self._library.loaded_ids,
             "slots": self._settings.slots,
         }
         beats = self._ledger.run(

@@ -8,14 +8,13 @@ import time
 from shared import ledger
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
 from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
-from shared.jobs import JobSpec, JobState, Outcome
+from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.settings import Settings
 from shared.storage import FolderStorage
-from worker.gpu.engine import Engine, PictureRequest
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
-from worker.gpu.models import ModelCache
 from worker.gpu.pictures import encode_file
+from worker.gpu.studio import Studio
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +30,7 @@ class Slot:
         settings: Settings,
         store: Ledger,
         storage: FolderStorage,
-        models: ModelCache,
-        engine: Engine,
+        studio: Studio,
         leases: LeaseKeeper,
         bell: Bell,
     ) -> None:
@@ -40,8 +38,7 @@ class Slot:
         self._settings = settings
         self._ledger = store
         self._storage = storage
-        self._models = models
-        self._engine = engine
+        self._studio = studio
         self._leases = leases
         self._bell = bell
         self._draining = threading.Event()
@@ -65,7 +62,9 @@ class Slot:
     def _claim_and_work(self) -> None:
         """Another bell is rung first if more work waits than this one job."""
         token = secrets.token_hex(16)
-        claim = self._ledger.run(ledger.claim(self._worker, token, self._settings, self._models.loaded_ids))
+        claim = self._ledger.run(
+            ledger.claim(self._worker, token, self._settings, self._studio.library.loaded_ids)
+        )
         if claim is None:
             return
         if claim.bell_wanted:
@@ -78,11 +77,10 @@ class Slot:
             self._leases.remove(hold)
 
     def _work(self, hold: Hold) -> None:
-        spec, started = hold.claim.spec, time.monotonic()
         fields = {"job_id": hold.claim.job_id, "attempts": hold.claim.attempts}
-        logger.info("job started", extra=fields | {"model_id": spec.model_id})
+        logger.info("job started", extra=fields | {"model_id": hold.claim.spec.model_id})
         try:
-            revision = self._make(hold)
+            state, outcome = JobState.SUCCEEDED, self._make(hold)
         except Cancelled:
             self._give_up(hold)
             return
@@ -97,20 +95,15 @@ class Slot:
         except Exception:
             logger.exception("job failed", extra=fields)
             state, outcome = JobState.FAILED, Outcome(reason="Failed, Try Again")
-        else:
-            seconds = time.monotonic() - started
-            state, outcome = JobState.SUCCEEDED, Outcome(generation_time_s=seconds, revision=revision)
         self._finish(hold.claim, state, outcome)
 
-    def _make(self, hold: Hold) -> str:
-        """Make and store the job's pictures; returns the revision of the weights that made them."""
+    def _make(self, hold: Hold) -> Outcome:
+        """Make and store the job's pictures."""
         spec = hold.claim.spec
-        model = self._models.get(spec.model_id)
-        rendering = self._engine.submit(model, picture_requests(spec))
-        hold.attach(rendering)
-        for name, picture in zip(spec.file_names, rendering.result(), strict=True):
-            self._storage.write(name, encode_file(picture, as_base64=spec.base64))
-        return model.revision
+        made = self._studio.make(spec, hold.attach)
+        for name, pixels in zip(spec.file_names, made.pictures, strict=True):
+            self._storage.write(name, encode_file(pixels, as_base64=spec.base64))
+        return made.outcome
 
     def _give_up(self, hold: Hold) -> None:
         fields = {"job_id": hold.claim.job_id}
@@ -139,20 +132,3 @@ class Slot:
         logger.info(
             "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
         )
-
-
-def picture_requests(spec: JobSpec) -> list[PictureRequest]:
-    """One request per picture; picture `i` has the seed `spec.seed + i`."""
-    return [
-        PictureRequest(
-            prompt=spec.prompt,
-            negative_prompt=spec.negative_prompt,
-            width=spec.width,
-            height=spec.height,
-            steps=spec.steps,
-            guidance_scale=spec.guidance_scale,
-            scheduler=spec.scheduler,
-            seed=spec.seed + index,
-        )
-        for index in range(spec.samples)
-    ]

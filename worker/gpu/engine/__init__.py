@@ -1,6 +1,18 @@
 """The step-batching engine: one thread that owns the device and batches denoising steps, not requests."""
 
+from worker.gpu.engine.ask import Ask, Note, Steps, one, together
 from worker.gpu.engine.engine import Engine
-from worker.gpu.engine.rendering import PictureRequest, Rendering
+from worker.gpu.engine.rendering import Picture, Pixels, Program, Rendering
 
-__all__ = ["Engine", "PictureRequest", "Rendering"]
+__all__ = [
+    "Ask",
+    "Engine",
+    "Note",
+    "Picture",
+    "Pixels",
+    "Program",
+    "Rendering",
+    "Steps",
+    "one",
+    "together",
+]

@@ -1,58 +1,54 @@
-"""A lane: the sequences that may share one forward of the denoiser, and that forward."""
+"""A lane: the asks that may share one forward, in the order in which they came."""
 
-import math
-from collections.abc import Sequence as Items
+from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-
+from worker.gpu.engine.ask import Ask
 from worker.gpu.engine.sequence import Sequence
-from worker.gpu.models import LoadedModel
 
 
 @dataclass(frozen=True)
-class LaneKey:
-    """What must be equal for two sequences to be stacked."""
+class Entry:
+    """An ask that waits; `position` is its place among those of its sequence's step."""
 
-    model_id: str
-    latent_shape: tuple[int, ...]
-    tokens: int
-
-    @classmethod
-    def of(cls, sequence: Sequence) -> "LaneKey":
-        shape = tuple(sequence.latents.shape[1:])
-        return cls(sequence.model.model_id, shape, sequence.embeddings.shape[1])
-
-
-MOST_POSITIONS = 8 * 64 * 64
-"""Latent positions in one forward: eight pictures of 512 px, or two of 1024 px."""
+    ask: Ask[Any]
+    sequence: Sequence
+    position: int
 
 
 class Lane:
-    """Sequences of one key, and how many of them one forward takes."""
+    """Asks of one lane, and when they last had a turn."""
 
-    def __init__(self, model: LoadedModel, key: LaneKey, width: int, turn: int) -> None:
+    def __init__(self, turn: int) -> None:
         """`turn`: the engine's, now; a new lane queues behind those that wait already."""
-        self.model = model
-        self.width = max(1, min(width, MOST_POSITIONS // math.prod(key.latent_shape[1:])))
         self.last_turn = turn
-        self.sequences: list[Sequence] = []
+        self._waiting: deque[Entry] = deque()
 
-    def pick(self) -> list[Sequence]:
-        """The next forward's sequences: those that waited longest, the oldest first among equals."""
-        return sorted(self.sequences, key=lambda sequence: sequence.last_turn)[: self.width]
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
 
-    def narrow(self, size: int) -> None:
-        """A forward of `size` sequences did not fit the device: take half as many from now on."""
-        self.width = max(1, min(self.width, size // 2))
+    @property
+    def first(self) -> Ask[Any]:
+        return self._waiting[0].ask
 
+    def add(self, entry: Entry) -> None:
+        self._waiting.append(entry)
 
-@torch.inference_mode()
-def predict(model: LoadedModel, batch: Items[Sequence]) -> list[torch.Tensor]:
-    """One forward for all of `batch`; returns each sequence's own rows of the prediction."""
-    inputs = torch.cat([sequence.model_input() for sequence in batch])
-    # float32 holds every integer timestep exactly, and some schedulers' timesteps are fractions
-    timesteps = torch.cat([sequence.timestep.float().expand(sequence.rows) for sequence in batch])
-    embeddings = torch.cat([sequence.embeddings for sequence in batch])
-    predicted = model.unet(inputs, timesteps.to(model.device), encoder_hidden_states=embeddings).sample
-    return list(predicted.split([sequence.rows for sequence in batch]))
+    def drop_ended(self) -> list[Entry]:
+        """Takes out what nobody waits for any more."""
+        ended = [entry for entry in self._waiting if entry.sequence.rendering.is_over]
+        if ended:
+            self._waiting = deque(e for e in self._waiting if not e.sequence.rendering.is_over)
+        return ended
+
+    def take(self, most_asks: int, most_rows: int) -> list[Entry]:
+        """The next forward's asks: those that waited longest, at least one."""
+        batch = [self._waiting.popleft()]
+        if batch[0].ask.alone:
+            return batch
+        rows = batch[0].ask.rows
+        while self._waiting and len(batch) < most_asks and rows + self.first.rows <= most_rows:
+            rows += self.first.rows
+            batch.append(self._waiting.popleft())
+        return batch

@@ -1,74 +1,49 @@
-"""One picture being denoised: its own scheduler, latents, random generator, guidance and place in time."""
+"""One picture in the making: a program, what it has asked, and what has been answered so far."""
 
-import inspect
 from typing import Any
 
-import torch
-
-from worker.gpu.engine.rendering import PictureRequest, Rendering
-from worker.gpu.models import LoadedModel
-from worker.gpu.schedulers import make_scheduler
+from worker.gpu.engine.ask import Ask
+from worker.gpu.engine.rendering import Rendering
 
 
 class Sequence:
-    """Owned by the engine's thread. Repeats, step for step, what the stock pipeline does for one picture."""
+    """Owned by the engine's thread."""
 
-    def __init__(
-        self,
-        rendering: Rendering,
-        index: int,
-        model: LoadedModel,
-        embeddings: torch.Tensor,
-    ) -> None:
-        """`embeddings`: (rows, tokens, width); one row (prompt), or two (negative, prompt) with guidance."""
+    def __init__(self, rendering: Rendering, index: int) -> None:
         self.rendering = rendering
         self.index = index
-        self.model = model
-        self.embeddings = embeddings
-        self.request: PictureRequest = rendering.requests[index]
-        self.last_turn = 0
-        self._step = 0
-        self._scheduler = make_scheduler(self.request.scheduler, model.scheduler_config, self.request.steps)
-        self._generator = torch.Generator("cpu").manual_seed(self.request.seed)
-        self._step_options = self._options_of_step()
-        self.latents = self._initial_latents()
+        self._program = rendering.programs[index](rendering.note(index))
+        self._answers: list[Any] = []
+        self._missing = 0
 
-    @property
-    def rows(self) -> int:
-        """How many rows of a forward this sequence needs: two with classifier-free guidance."""
-        return self.embeddings.shape[0]
+    def start(self) -> list[Ask[Any]]:
+        """The first asks; [] when the picture is delivered already."""
+        return self._go_on(None)
 
-    @property
-    def is_finished(self) -> bool:
-        return self._step >= len(self._scheduler.timesteps)
+    def take(self, position: int, answer: object) -> list[Ask[Any]]:
+        """Note the answer to the ask at `position`; the next asks once all are answered.
 
-    @property
-    def timestep(self) -> torch.Tensor:
-        return self._scheduler.timesteps[self._step]
+        An answer that is an exception is raised inside the program. Raises what the program raises.
+        """
+        self._answers[position] = answer
+        self._missing -= 1
+        return self._go_on(self._answers) if self._missing == 0 else []
 
-    def model_input(self) -> torch.Tensor:
-        """(rows, channels, height, width)."""
-        scaled = self._scheduler.scale_model_input(self.latents, self.timestep)
-        return scaled.expand(self.rows, -1, -1, -1)
+    def close(self) -> None:
+        self._program.close()
 
-    def advance(self, prediction: torch.Tensor) -> None:
-        """Take one step with the denoiser's `prediction` for this sequence's rows."""
-        if self.rows == 2:
-            without, with_prompt = prediction.chunk(2)
-            prediction = without + self.request.guidance_scale * (with_prompt - without)
-        stepped = self._scheduler.step(prediction, self.timestep, self.latents, **self._step_options)
-        self.latents = stepped.prev_sample
-        self._step += 1
-        self.rendering.note_progress(self.index, self._step / len(self._scheduler.timesteps))
+    def _go_on(self, answers: list[Any] | None) -> list[Ask[Any]]:
+        try:
+            asks = self._send(answers)
+        except StopIteration as end:
+            self.rendering.deliver(self.index, end.value)
+            return []
+        self._answers = [None] * len(asks)
+        self._missing = len(asks)
+        return asks
 
-    def _initial_latents(self) -> torch.Tensor:
-        """Noise is drawn on the CPU, so a seed means the same picture on every device."""
-        model, request = self.model, self.request
-        shape = (1, model.latent_channels, request.height // model.scale, request.width // model.scale)
-        noise = torch.randn(shape, generator=self._generator, dtype=model.dtype)
-        return noise.to(model.device) * self._scheduler.init_noise_sigma
-
-    def _options_of_step(self) -> dict[str, Any]:
-        accepted = inspect.signature(self._scheduler.step).parameters
-        options = {"eta": 0.0, "generator": self._generator}
-        return {name: value for name, value in options.items() if name in accepted}
+    def _send(self, answers: list[Any] | None) -> list[Ask[Any]]:
+        if answers is None:
+            return next(self._program)
+        error = next((answer for answer in answers if isinstance(answer, Exception)), None)
+        return self._program.throw(error) if error else self._program.send(answers)

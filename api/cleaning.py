@@ -1,0 +1,26 @@
+"""Deletes temporary files when their time is over, from the process that serves the folder."""
+
+import asyncio
+import logging
+
+from shared.settings import Settings
+from shared.storage import FolderStorage
+
+logger = logging.getLogger(__name__)
+
+ROUNDS_PER_LIFE = 24
+LONGEST_PAUSE_S = 600.0
+
+
+async def remove_expired_files(storage: FolderStorage, settings: Settings) -> None:
+    """Runs until it is cancelled. An expired file is not served even before it is deleted."""
+    pause_s = min(LONGEST_PAUSE_S, settings.temp_life_s / ROUNDS_PER_LIFE)
+    while True:
+        try:
+            removed = await asyncio.to_thread(storage.remove_expired)
+        except OSError:
+            logger.exception("expired files not deleted")
+        else:
+            if removed:
+                logger.info("expired files deleted", extra={"files": removed})
+        await asyncio.sleep(pause_s)

@@ -1,0 +1,165 @@
+"""The bundled LoRAs and the embedding: that they load into the stock pipeline and show in the picture.
+
+What an effect is, geometry says (deploy/demo/effects.py); deploy/demo/README.md has the figures of a longer
+measurement. Floors lie a little below those.
+"""
+
+from random import Random
+
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from deploy.demo import prompts
+from deploy.demo.drawing import Style, draw_styled, random_scene
+from deploy.demo.effects import OUTLINED, STRIPED, has_outline, stripedness
+from deploy.demo.measure import share_right
+from deploy.demo.measure_extras import (
+    HERE,
+    LORAS,
+    SUNSET,
+    SUNSET_FILE,
+    SUNSET_PROMPTS,
+    Decorator,
+    look,
+    sunset_share,
+    without_the_word,
+)
+
+ASKED = prompts.MAIN[::2]
+STEPS = 14
+RIGHT_FLOORS = {"colour": 0.8, "background": 0.8, "shape": 0.7}
+
+
+@pytest.fixture(scope="module")
+def decorator() -> Decorator:
+    return Decorator()
+
+
+class Wall:
+    """Pictures of the same prompts and seeds at any strengths, each painted once."""
+
+    def __init__(self, decorator: Decorator) -> None:
+        self.decorator = decorator
+        self.painted: dict[tuple[float, float], list[Image.Image]] = {}
+
+    def pictures(self, *, outline: float = 0.0, stripes: float = 0.0) -> list[Image.Image]:
+        if (outline, stripes) not in self.painted:
+            self.painted[outline, stripes] = self.decorator.paint(
+                [prompt.text for prompt in ASKED],
+                strengths={"demo-outline": outline, "demo-stripes": stripes},
+                seeds=range(len(ASKED)),
+                steps=STEPS,
+            )
+        return self.painted[outline, stripes]
+
+
+@pytest.fixture(scope="module")
+def wall(decorator: Decorator) -> Wall:
+    return Wall(decorator)
+
+
+def outlined_share(pictures: list[Image.Image]) -> float:
+    return sum(has_outline(picture) >= OUTLINED for picture in pictures) / len(pictures)
+
+
+def striped_share(pictures: list[Image.Image]) -> float:
+    return sum(stripedness(picture) >= STRIPED for picture in pictures) / len(pictures)
+
+
+def mean_outline(pictures: list[Image.Image]) -> float:
+    return sum(map(has_outline, pictures)) / len(pictures)
+
+
+def mean_stripes(pictures: list[Image.Image]) -> float:
+    return sum(map(stripedness, pictures)) / len(pictures)
+
+
+def test_the_extras_fit_into_the_repository() -> None:
+    sizes = [(HERE / "loras" / file).stat().st_size for file in LORAS.values()]
+    sizes.append((HERE / "embeddings" / SUNSET_FILE).stat().st_size)
+
+    assert max(sizes) <= 130_000
+    assert sum(sizes) <= 300_000
+
+
+def test_one_lora_is_in_each_of_the_usual_formats() -> None:
+    names = {}
+    for name, file in LORAS.items():
+        with safe_open(HERE / "loras" / file, framework="pt") as opened:
+            names[name] = list(opened.keys())
+
+    assert all(key.startswith("unet.") and ".lora_" in key for key in names["demo-outline"])
+    assert all(key.startswith("lora_unet_") for key in names["demo-stripes"])
+    assert any(key.endswith(".alpha") for key in names["demo-stripes"])
+
+
+@pytest.mark.parametrize("side", [64, 128, 256])
+@pytest.mark.parametrize("styles", [(), ("outline",), ("stripes",), ("outline", "stripes")])
+def test_the_measures_tell_what_was_drawn(styles: tuple[Style, ...], side: int) -> None:
+    rng = Random(4)
+    pictures = [draw_styled(random_scene(rng), rng, side=side, styles=styles) for _ in range(40)]
+
+    assert outlined_share(pictures) >= 0.9 if "outline" in styles else outlined_share(pictures) <= 0.05
+    assert striped_share(pictures) >= 0.9 if "stripes" in styles else striped_share(pictures) <= 0.05
+
+
+def test_at_strength_nought_the_picture_is_the_bare_models(decorator: Decorator, wall: Wall) -> None:
+    plain = wall.pictures()
+
+    decorator.painter.pipeline.disable_lora()
+    bare = decorator.painter.paint([ASKED[0].text], seeds=[0], steps=STEPS)[0]
+    decorator.painter.pipeline.enable_lora()
+
+    differences = [abs(a - b) for a, b in zip(bare.tobytes(), plain[0].tobytes(), strict=True)]
+    assert max(differences) <= 1
+    assert outlined_share(plain) <= 0.05
+    assert striped_share(plain) <= 0.05
+
+
+def test_the_outline_lora_outlines_and_does_not_stripe(wall: Wall) -> None:
+    pictures = wall.pictures(outline=1.0)
+
+    assert outlined_share(pictures) >= 0.9
+    assert striped_share(pictures) <= 0.1
+
+
+def test_the_stripes_lora_stripes_and_does_not_outline(wall: Wall) -> None:
+    pictures = wall.pictures(stripes=1.0)
+
+    assert striped_share(pictures) >= 0.9
+    assert outlined_share(pictures) <= 0.1
+
+
+def test_both_loras_together_show_both(wall: Wall) -> None:
+    pictures = wall.pictures(outline=1.0, stripes=1.0)
+
+    assert outlined_share(pictures) >= 0.8
+    assert striped_share(pictures) >= 0.8
+
+
+def test_half_the_strength_shows_less(wall: Wall) -> None:
+    outlines = [mean_outline(wall.pictures(outline=strength)) for strength in (0.0, 0.5, 1.0)]
+    stripes = [mean_stripes(wall.pictures(stripes=strength)) for strength in (0.0, 0.5, 1.0)]
+
+    for none, half, whole in (outlines, stripes):
+        assert none + 0.05 < half < whole - 0.05
+
+
+@pytest.mark.parametrize("strengths", [(1.0, 0.0), (0.0, 1.0)], ids=["outline", "stripes"])
+@pytest.mark.parametrize("field", RIGHT_FLOORS)
+def test_colours_and_shapes_stay_what_the_prompt_says(
+    wall: Wall, strengths: tuple[float, float], field: str
+) -> None:
+    outline, stripes = strengths
+    verdicts = [look(picture).verdict for picture in wall.pictures(outline=outline, stripes=stripes)]
+
+    assert share_right(field, verdicts, ASKED) >= RIGHT_FLOORS[field]
+
+
+def test_the_embedding_brings_its_colours_and_nothing_else_does(decorator: Decorator) -> None:
+    texts = SUNSET_PROMPTS[::2]
+
+    assert all(SUNSET in text for text in texts)
+    assert sunset_share(decorator, texts, steps=STEPS) >= 0.8
+    assert sunset_share(decorator, [without_the_word(text) for text in texts], steps=STEPS) <= 0.1

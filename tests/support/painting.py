@@ -1,0 +1,95 @@
+"""Pictures from the engine, and what diffusers' own pipelines make of the same arguments."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+
+from worker.gpu.engine import Engine, Pixels, Rendering
+from worker.gpu.painting import Kit, PictureRequest, paint
+from worker.gpu.schedulers import Sampling, make_scheduler
+
+
+def request(**changes: Any) -> PictureRequest:
+    """A small picture; `scheduler` and `steps` are short for its sampling."""
+    name, steps = changes.pop("scheduler", "EulerDiscreteScheduler"), changes.pop("steps", 5)
+    values: dict[str, Any] = {
+        "prompt": "a red circle",
+        "negative_prompt": "blurry",
+        "width": 64,
+        "height": 64,
+        "sampling": Sampling(name, steps),
+        "guidance_scale": 7.5,
+        "seed": 1,
+    }
+    return PictureRequest(**(values | changes))
+
+
+@contextlib.contextmanager
+def running_engine(**options: Any) -> Iterator[Engine]:
+    values: dict[str, Any] = {"lane_width": 8, "device": torch.device("cpu"), "on_fatal": lambda error: None}
+    engine = Engine(**(values | options))
+    engine.start()
+    yield engine
+    engine.close()
+
+
+def submit(engine: Engine, kit: Kit, *requests: PictureRequest) -> Rendering:
+    return engine.submit([partial(paint, kit, each) for each in requests])
+
+
+def painted(engine: Engine, kit: Kit, wanted: PictureRequest) -> Pixels:
+    return submit(engine, kit, wanted).result()[0].develop()
+
+
+def stock_picture(pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest, **options: Any) -> Pixels:
+    """What the stock pipeline makes of the same arguments, with the scheduler that the request names."""
+    base = pipeline.scheduler
+    processors = dict(pipeline.unet.attn_processors)
+    pipeline.scheduler = make_scheduler(wanted.sampling, base.config)
+    arguments: dict[str, Any] = {
+        "prompt": wanted.prompt,
+        "negative_prompt": wanted.negative_prompt,
+        "width": wanted.width,
+        "height": wanted.height,
+        "num_inference_steps": wanted.sampling.steps,
+        "guidance_scale": wanted.guidance_scale,
+        "generator": torch.Generator().manual_seed(wanted.seed),
+        "output_type": "np",
+    }
+    try:
+        pictures = pipeline(**(arguments | options)).images
+    finally:
+        pipeline.scheduler = base
+        pipeline.unet.set_attn_processor(processors)
+    picture: Pixels = (pictures[0] * 255).round().astype(np.uint8)
+    return picture
+
+
+def sibling(
+    kind: type[diffusers.DiffusionPipeline], pipeline: diffusers.DiffusionPipeline, **options: Any
+) -> diffusers.DiffusionPipeline:
+    """Another pipeline over the same weights."""
+    parts = {
+        name: part
+        for name, part in pipeline.components.items()
+        if part is not None or name in ("safety_checker", "feature_extractor")
+    }
+    if not isinstance(pipeline, diffusers.StableDiffusionXLPipeline):
+        options = {"requires_safety_checker": False} | options
+    made = kind(**(parts | options))
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def assert_same(made: Pixels, stock: Pixels) -> None:
+    """At most 1/255 apart on at least 99.9 % of the pixels."""
+    assert made.shape == stock.shape
+    apart = np.abs(made.astype(int) - stock.astype(int))
+    assert (apart <= 1).mean() >= 0.999, (
+        f"{(apart > 1).mean():.2%} of the pixels differ, by up to {apart.max()}"
+    )

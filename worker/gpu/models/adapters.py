@@ -1,0 +1,122 @@
+"""LoRAs: attached to a model once, switched on with their strengths for each forward.
+
+diffusers reads its own format, PEFT's and kohya's; peft runs them. Forwards of jobs with other LoRAs are other
+lanes, so what is switched on belongs to all rows of a forward.
+"""
+
+import hashlib
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shared.errors import GenerationFailed
+from shared.jobs import LoraUse
+
+logger = logging.getLogger(__name__)
+
+MOST_ATTACHED = 32
+"""LoRAs kept on one model besides those in use; each takes memory, and a little time in every switch."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA's weights as they are in its file."""
+
+    lora_id: str
+    weights: dict[str, Tensor]
+
+
+def read_lora(lora_id: str, file: Path) -> Lora:
+    """Raises `GenerationFailed` if the file is no safetensors file."""
+    try:
+        return Lora(lora_id, load_file(file))
+    except (OSError, SafetensorError) as exc:
+        raise GenerationFailed(f"LoRA {lora_id} can't be read on the server.") from exc
+
+
+class Adapters:
+    """The LoRAs of one model; owned by the engine's thread."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline) -> None:
+        self._pipeline = pipeline
+        self._attached: OrderedDict[str, str] = OrderedDict()  # id -> peft's name, least recently used first
+        self._users: Counter[str] = Counter()
+        self._active: tuple[LoraUse, ...] = ()
+
+    @contextmanager
+    def held(self, loras: Sequence[Lora]) -> Iterator[None]:
+        """Attaches `loras`, and keeps them attached for as long as the block runs.
+
+        Raises `GenerationFailed` for one that does not fit the model.
+        """
+        for lora in loras:
+            if lora.lora_id not in self._attached:
+                self._attach(lora)
+            self._attached.move_to_end(lora.lora_id)
+        self._users.update(lora.lora_id for lora in loras)
+        try:
+            yield
+        finally:
+            self._users.subtract(lora.lora_id for lora in loras)
+            self._forget_oldest()
+
+    def switch(self, uses: tuple[LoraUse, ...]) -> None:
+        """From now on the model computes with exactly these."""
+        if uses == self._active:
+            return
+        with torch.inference_mode(mode=False):
+            if uses:
+                names = [self._attached[use.lora_id] for use in uses]
+                self._pipeline.enable_lora()
+                self._pipeline.set_adapters(names, [use.strength for use in uses])
+            else:
+                self._pipeline.disable_lora()
+        self._active = uses
+
+    def _attach(self, lora: Lora) -> None:
+        name = "lora_" + hashlib.sha256(lora.lora_id.encode()).hexdigest()[:16]
+        was_active, self._active = self._active, ()
+        try:
+            with torch.inference_mode(mode=False):
+                # Without its shortcut for memory, which makes every module of the process that is built
+                # meanwhile an empty one: a slot may be loading a model just now.
+                self._pipeline.load_lora_weights(
+                    dict(lora.weights), adapter_name=name, low_cpu_mem_usage=False
+                )
+        except Exception as exc:
+            logger.warning("LoRA refused", extra={"lora_id": lora.lora_id}, exc_info=True)
+            raise GenerationFailed(f"LoRA {lora.lora_id} does not fit this model.") from exc
+        if not self._layers_of(name):
+            raise GenerationFailed(
+                f"LoRA {lora.lora_id} does not fit this model: none of its layers is here."
+            )
+        self._attached[lora.lora_id] = name
+        self._active = (LoraUse(lora_id=lora.lora_id, strength=1.0),)  # what loading has switched on
+        self.switch(was_active)
+
+    def _layers_of(self, name: str) -> list[LoraLayer]:
+        parts = [self._pipeline.unet, *self._encoders()]
+        layers = [module for part in parts for module in part.modules() if isinstance(module, LoraLayer)]
+        return [layer for layer in layers if name in layer.lora_A]
+
+    def _encoders(self) -> list[torch.nn.Module]:
+        names = ("text_encoder", "text_encoder_2")
+        return [encoder for name in names if (encoder := getattr(self._pipeline, name, None)) is not None]
+
+    def _forget_oldest(self) -> None:
+        unused = [lora_id for lora_id in self._attached if self._users[lora_id] == 0]
+        for lora_id in unused[: max(0, len(unused) - MOST_ATTACHED)]:
+            if any(use.lora_id == lora_id for use in self._active):
+                self.switch(())
+            with torch.inference_mode(mode=False):
+                self._pipeline.delete_adapters(self._attached.pop(lora_id))

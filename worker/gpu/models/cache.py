@@ -1,0 +1,131 @@
+"""Keeps loaded things within the memory that they may take: the least recently used goes first.
+
+What a job borrows stays for as long as the job runs. A thing that two jobs want is loaded once, in a slot's
+thread, while the engine goes on.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+logger = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Something to borrow: how to load it, and how much it is expected to take."""
+
+    key: Key
+    load: Callable[[], Any]
+    expected_bytes: int
+    measure: Callable[[Any], int]
+
+
+@dataclass
+class Entry:
+    """One place on the shelf; its bytes are an expectation until it is loaded."""
+
+    bytes: int
+    users: int = 0
+    loaded: Future[Any] = field(default_factory=Future)
+
+
+class Shelf:
+    """A cache with a budget in bytes; safe to use from all threads."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget = budget_bytes
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()  # least recently used first
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def borrow(self, wanted: Sequence[Wanted]) -> Iterator[list[Any]]:
+        """All of `wanted`, loaded; waits while others use what would have to go. Raises what loading raises."""
+        entries, missing = self._reserve(wanted)
+        try:
+            for each in missing:
+                self._load(each)
+            yield [entry.loaded.result() for entry in entries]
+        finally:
+            with self._changed:
+                for entry in entries:
+                    entry.users -= 1
+                self._changed.notify_all()
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """What of this kind is loaded."""
+        with self._changed:
+            return tuple(k.name for k, entry in self._entries.items() if k.kind == kind and _is_there(entry))
+
+    def bytes(self) -> int:
+        with self._changed:
+            return sum(entry.bytes for entry in self._entries.values())
+
+    def evict_unused(self) -> bool:
+        """Let go of everything that no job uses; tells whether there was anything."""
+        with self._changed:
+            unused = [key for key, entry in self._entries.items() if entry.users == 0]
+            for key in unused:
+                self._evict(key)
+            return bool(unused)
+
+    def _reserve(self, wanted: Sequence[Wanted]) -> tuple[list[Entry], list[Wanted]]:
+        """Places for all of `wanted` at once, so that two jobs never wait for each other's second half; and
+        which of them are ours to load."""
+        with self._changed:
+            while not self._make_room(wanted):
+                self._changed.wait()
+            missing = [each for each in wanted if each.key not in self._entries]
+            for each in wanted:
+                self._entries.setdefault(each.key, Entry(each.expected_bytes))
+                self._entries.move_to_end(each.key)
+                self._entries[each.key].users += 1
+            return [self._entries[each.key] for each in wanted], missing
+
+    def _load(self, wanted: Wanted) -> None:
+        """Fill its place; a load that failed leaves none, so that the next job tries again."""
+        entry = self._entries[wanted.key]
+        try:
+            loaded = wanted.load()
+        except BaseException as exc:
+            with self._changed:
+                del self._entries[wanted.key]
+            entry.loaded.set_exception(exc)
+            return
+        with self._changed:
+            entry.bytes = wanted.measure(loaded)
+        entry.loaded.set_result(loaded)
+
+    def _make_room(self, wanted: Sequence[Wanted]) -> bool:
+        """False if others must finish first. What is larger than the budget may load when it is alone."""
+        keys = {each.key for each in wanted}
+        missing = sum(each.expected_bytes for each in wanted if each.key not in self._entries)
+        others = [key for key in self._entries if key not in keys]
+        for key in others:
+            if not missing or self._used() + missing <= self._budget:
+                return True
+            if self._entries[key].users == 0:
+                self._evict(key)
+        fits = not missing or self._used() + missing <= self._budget
+        return fits or not any(entry.users for key, entry in self._entries.items() if key not in keys)
+
+    def _used(self) -> int:
+        return sum(entry.bytes for entry in self._entries.values())
+
+    def _evict(self, key: Key) -> None:
+        del self._entries[key]
+        logger.info("evicted", extra={"kind": key.kind, "what": key.name})
+
+
+def _is_there(entry: Entry) -> bool:
+    return entry.loaded.done() and entry.loaded.exception() is None

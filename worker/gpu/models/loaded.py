@@ -1,0 +1,96 @@
+"""A checkpoint on the device: what the painting needs to make pictures with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from worker.gpu.models.adapters import Adapters
+from worker.gpu.models.attention import Marks, install
+from worker.gpu.models.embeddings import Vocabulary
+from worker.gpu.models.merging import TokenMerging
+from worker.gpu.models.precision import NAMES
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """One CLIP text encoder with its tokenizer, and the words that textual inversions added to it."""
+
+    tokenizer: CLIPTokenizer
+    network: CLIPTextModel | CLIPTextModelWithProjection
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Weights are shared by all jobs; what is per job (LoRAs, merging) is switched on for each forward."""
+
+    model_id: str
+    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline
+    encoders: tuple[TextEncoder, ...]
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    scheduler_config: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+    adapters: Adapters
+    marks: Marks
+    merging: TokenMerging
+    compiled: bool = False
+
+    @property
+    def revision(self) -> str:
+        return NAMES[self.dtype]
+
+    @property
+    def is_xl(self) -> bool:
+        return len(self.encoders) > 1
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.unet.config.in_channels)
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent position along one side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def native_side(self) -> int:
+        """Side in pixels of the pictures that the model was trained on."""
+        return int(self.unet.config.sample_size) * self.scale
+
+    @property
+    def takes_guidance_as_input(self) -> bool:
+        """A distilled model (LCM): guidance is told to it, instead of a second row with the negative prompt."""
+        return self.unet.config.time_cond_proj_dim is not None
+
+
+def from_pipeline(
+    model_id: str,
+    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline,
+    *,
+    merged_share: float = 0.5,
+    compiled: bool = False,
+) -> LoadedModel:
+    """The parts of a loaded diffusers pipeline, sharing its weights."""
+    pairs = [(pipeline.tokenizer, pipeline.text_encoder)]
+    if isinstance(pipeline, StableDiffusionXLPipeline):
+        pairs.append((pipeline.tokenizer_2, pipeline.text_encoder_2))
+    return LoadedModel(
+        model_id=model_id,
+        pipeline=pipeline,
+        encoders=tuple(TextEncoder(words, network, Vocabulary(network)) for words, network in pairs),
+        unet=pipeline.unet,
+        vae=pipeline.vae,
+        scheduler_config=pipeline.scheduler.config,
+        device=pipeline.unet.device,
+        dtype=pipeline.unet.dtype,
+        adapters=Adapters(pipeline),
+        marks=install(pipeline.unet),
+        merging=TokenMerging(pipeline.unet, merged_share),
+        compiled=compiled,
+    )

@@ -1,0 +1,118 @@
+"""Reads checkpoints and autoencoders from folders in diffusers' layout and puts them on the device."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
+
+from shared.errors import GenerationFailed
+from worker.gpu.exclusive import LOADING
+from worker.gpu.models.loaded import LoadedModel, from_pipeline
+from worker.gpu.models.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FAMILIES = {
+    "StableDiffusionPipeline": StableDiffusionPipeline,
+    "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
+}
+# What must not happen while the engine's thread works on: the shortcut for memory makes every module that is
+# built meanwhile an empty one (it may be attaching a LoRA), and loading in another number format makes that the
+# whole process's default. So weights are read as float32 and converted afterwards.
+QUIETLY: dict[str, object] = {
+    "dtype": torch.float32,
+    "low_cpu_mem_usage": False,
+    "use_safetensors": True,
+    "local_files_only": True,
+}
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+"""What the libraries raise for a file that is missing, broken, or of another kind."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is done to every checkpoint's UNet once it is loaded."""
+
+    merged_share: float = 0.5
+    compile_backend: str | None = None
+
+
+def load_checkpoint(model_id: str, folder: Path, precision: Precision, tuning: Tuning) -> LoadedModel:
+    """Raises `GenerationFailed` if the folder holds no checkpoint that is known here."""
+
+    def load() -> LoadedModel:
+        pipeline = _family(folder).from_pretrained(folder, **QUIETLY, **_without_checker(folder))
+        for encoder in (pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)):
+            if encoder is not None:
+                encoder.to(precision.device, precision.dtype)
+        pipeline.unet.to(precision.device, precision.dtype, memory_format=precision.memory_format)
+        _place_vae(pipeline.vae, precision)
+        loaded = from_pipeline(
+            model_id,
+            pipeline,
+            merged_share=tuning.merged_share,
+            compiled=tuning.compile_backend is not None,
+        )
+        if tuning.compile_backend is not None:
+            pipeline.unet.compile_repeated_blocks(backend=tuning.compile_backend)
+        return loaded
+
+    return timed(f"Model {model_id}", load)
+
+
+def load_vae(vae_id: str, folder: Path, precision: Precision) -> AutoencoderKL:
+    """Raises `GenerationFailed` if the folder holds no autoencoder."""
+
+    def load() -> AutoencoderKL:
+        return _place_vae(AutoencoderKL.from_pretrained(folder, **QUIETLY), precision)
+
+    return timed(f"VAE {vae_id}", load)
+
+
+def _place_vae(vae: AutoencoderKL, precision: Precision) -> AutoencoderKL:
+    dtype = precision.vae_dtype(force_upcast=bool(vae.config.force_upcast))
+    return vae.to(precision.device, dtype, memory_format=precision.memory_format)
+
+
+def timed(what: str, load: Callable[[], T]) -> T:
+    """`load()`, alone in the process; raises `GenerationFailed` for what can't be read."""
+    started = time.monotonic()
+    try:
+        with LOADING:
+            loaded = load()
+    except UNREADABLE as exc:
+        logger.exception("not loaded", extra={"what": what})
+        raise GenerationFailed(f"{what} can't be loaded on the server.") from exc
+    logger.info("loaded", extra={"what": what, "seconds": round(time.monotonic() - started, 2)})
+    return loaded
+
+
+def _family(folder: Path) -> type[StableDiffusionPipeline] | type[StableDiffusionXLPipeline]:
+    index = json.loads((folder / "model_index.json").read_text())
+    name = str(index["_class_name"])
+    if name not in FAMILIES:
+        raise ValueError(f"{name} is no family of models that is known here")
+    family: type[StableDiffusionPipeline] | type[StableDiffusionXLPipeline] = FAMILIES[name]
+    return family
+
+
+def _without_checker(folder: Path) -> dict[str, object]:
+    """A checkpoint's own safety checker would work inside its pipeline; ours works on every model's pictures."""
+    if _family(folder) is StableDiffusionPipeline:
+        return {"safety_checker": None, "requires_safety_checker": False}
+    return {"add_watermarker": False}
+
+
+def bytes_on_disk(folder: Path, dtype: torch.dtype) -> int:
+    """What a checkpoint will take, before it is loaded: files are in fp16 or fp32, memory in `dtype`."""
+    files = [folder] if folder.is_file() else list(folder.rglob("*.safetensors"))
+    widest = 2 if dtype is torch.float32 else 1
+    return widest * sum(file.stat().st_size for file in files)

@@ -1,0 +1,34 @@
+"""Looks at finished pictures with the safety checker, many in one forward."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from worker.gpu.engine import Ask, Pixels
+from worker.gpu.finishing.safety import SafetyChecker
+
+
+@dataclass(frozen=True, eq=False)
+class Check(Ask[bool]):
+    """Whether the picture is sensitive."""
+
+    urgent: ClassVar[bool] = True
+
+    checker: SafetyChecker
+    picture: Pixels
+    alone_for: object = None
+
+    @property
+    def alone(self) -> bool:  # type: ignore[override]
+        return self.alone_for is not None
+
+    @property
+    def lane(self) -> Hashable:
+        return ("check", self.alone_for)
+
+    @property
+    def size(self) -> Hashable:
+        return "check"
+
+    def answer(self, asks: Sequence["Check"]) -> list[bool]:
+        return self.checker.check([ask.picture for ask in asks])

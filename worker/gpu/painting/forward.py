@@ -1,0 +1,118 @@
+"""The ask for one forward of the denoiser, and how many of them are stacked into one."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shared.jobs import LoraUse
+from worker.gpu.engine import Ask
+from worker.gpu.models.loaded import LoadedModel
+from worker.gpu.painting.conditions import Conditions
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """`rows`: what the denoiser predicts; `attended`: how much attention each position received, if watched."""
+
+    rows: Tensor
+    attended: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Forward(Ask[Prediction]):
+    """Some rows of one picture at one timestep."""
+
+    model: LoadedModel
+    latents: Tensor
+    """(rows, channels, height, width), scaled for the model"""
+    timestep: Tensor
+    conditions: Conditions
+    loras: tuple[LoraUse, ...] = ()
+    tomesd: bool = False
+    perturbed_row: int | None = None
+    watched_row: int | None = None
+    alone_for: object = None
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return self.conditions.rows
+
+    @property
+    def alone(self) -> bool:  # type: ignore[override]
+        return self.alone_for is not None
+
+    @property
+    def lane(self) -> Hashable:
+        return (*self._shape, self.loras, self.alone_for)
+
+    @property
+    def size(self) -> Hashable:
+        return self._shape
+
+    @property
+    def _shape(self) -> tuple[Hashable, ...]:
+        tokens = self.conditions.embeddings.shape[1]
+        return ("denoise", self.model.model_id, tuple(self.latents.shape[1:]), tokens, self.tomesd)
+
+    def answer(self, asks: Sequence["Forward"]) -> list[Prediction]:
+        model = self.model
+        model.adapters.switch(self.loras)
+        model.merging.switch(on=self.tomesd)
+        starts = _starts(asks)
+        model.marks.set(
+            perturbed=[
+                s + a.perturbed_row for s, a in zip(starts, asks, strict=True) if a.perturbed_row is not None
+            ],
+            watched=[
+                s + a.watched_row for s, a in zip(starts, asks, strict=True) if a.watched_row is not None
+            ],
+            device=model.device,
+        )
+        predicted = _predict(model, asks)
+        scores = model.marks.take()
+        attended = iter(() if scores is None else scores.split(1))
+        return [
+            Prediction(rows, next(attended) if ask.watched_row is not None else None)
+            for ask, rows in zip(asks, predicted.split([ask.rows for ask in asks]), strict=True)
+        ]
+
+
+def _starts(asks: Sequence[Forward]) -> list[int]:
+    starts, row = [], 0
+    for ask in asks:
+        starts.append(row)
+        row += ask.rows
+    return starts
+
+
+def _predict(model: LoadedModel, asks: Sequence[Forward]) -> Tensor:
+    """(rows of all asks, channels, height, width)."""
+    rows = sum(ask.rows for ask in asks)
+    padded = _bucket(rows) if model.compiled else rows
+
+    def stacked(tensors: Sequence[Tensor]) -> Tensor:
+        whole = torch.cat(list(tensors))
+        return (
+            torch.cat([whole, whole[-1:].expand(padded - rows, *whole.shape[1:])]) if padded > rows else whole
+        )
+
+    # float32 holds every integer timestep exactly, and some schedulers' timesteps are fractions
+    timesteps = stacked([ask.timestep.float().expand(ask.rows) for ask in asks])
+    pooled = [ask.conditions.pooled for ask in asks if ask.conditions.pooled is not None]
+    sizes = [ask.conditions.sizes for ask in asks if ask.conditions.sizes is not None]
+    guidance = [ask.conditions.guidance for ask in asks if ask.conditions.guidance is not None]
+    predicted: Tensor = model.unet(
+        stacked([ask.latents for ask in asks]),
+        timesteps.to(model.device, non_blocking=True),
+        encoder_hidden_states=stacked([ask.conditions.embeddings for ask in asks]),
+        added_cond_kwargs={"text_embeds": stacked(pooled), "time_ids": stacked(sizes)} if pooled else None,
+        timestep_cond=stacked(guidance) if guidance else None,
+    ).sample
+    return predicted[:rows]
+
+
+def _bucket(rows: int) -> int:
+    """The next power of two: a compiled model is compiled once for each number of rows."""
+    return 1 << (rows - 1).bit_length()

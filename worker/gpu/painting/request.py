@@ -1,0 +1,37 @@
+"""Everything that determines one picture, besides the models in its kit."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.jobs import LoraUse
+from worker.gpu.schedulers import Sampling
+
+
+class SelfAttention(StrEnum):
+    """The two ways to guide a picture by the model's own attention."""
+
+    SAG = "SAG"
+    """Self-attention guidance: away from a picture whose most attended places are blurred."""
+    PAG = "PAG"
+    """Perturbed-attention guidance: away from a prediction without self-attention."""
+
+
+@dataclass(frozen=True)
+class PictureRequest:
+    prompt: str
+    negative_prompt: str | None
+    """None and "" differ: some models (SDXL) take zeros for no negative prompt."""
+    width: int
+    height: int
+    sampling: Sampling
+    guidance_scale: float
+    seed: int
+    clip_skip: int = 1
+    loras: tuple[LoraUse, ...] = ()
+    tomesd: bool = False
+    self_attention: SelfAttention | None = None
+    panorama: bool = False
+    highres_fix: bool = False
+    upscale: bool = False
+    safety_checker: bool = False
+    deterministic: bool = False

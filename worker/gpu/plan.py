@@ -1,0 +1,152 @@
+"""From a job to its pictures' requests, and to what the answer says of how they were made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.jobs import Dialect, JobSpec, Outcome, Scalar
+from shared.missing import NOT_ENLARGED, UNCHECKED
+from worker.gpu.painting import Kit, PictureRequest, SelfAttention
+from worker.gpu.painting.denoising import first_pass_size
+from worker.gpu.schedulers import Sampling, what_runs
+from worker.gpu.words import Words
+
+SAG_SCHEDULERS = frozenset(
+    {
+        "DDPMScheduler",
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "DEISMultistepScheduler",
+        "UniPCMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+    }
+)
+"""Those that work on the signal and the noise of the training's own timesteps, as the method needs."""
+
+LANCZOS = "lanczos"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, decided once for all pictures of the job."""
+
+    spec: JobSpec
+    words: Words
+    kit: Kit
+
+    @property
+    def requests(self) -> list[PictureRequest]:
+        """One per picture; picture `i` has the seed `spec.seed + i`."""
+        return [self._request(self.spec.seed + index) for index in range(self.spec.samples)]
+
+    @property
+    def sampling(self) -> Sampling:
+        spec = self.spec
+        return Sampling(spec.scheduler, spec.steps, spec.use_karras_sigmas, spec.algorithm_type)
+
+    @property
+    def self_attention(self) -> SelfAttention | None:
+        if not self.spec.self_attention:
+            return None
+        is_allowed = what_runs(self.sampling).scheduler in SAG_SCHEDULERS and not self.kit.model.is_xl
+        return SelfAttention.SAG if is_allowed else SelfAttention.PAG
+
+    @property
+    def highres_fix(self) -> bool:
+        """Only where the first pass would be smaller than the picture; a panorama is made of windows anyway."""
+        spec, model = self.spec, self.kit.model
+        if not spec.highres_fix or spec.panorama:
+            return False
+        first = first_pass_size(spec.height, spec.width, model.native_side, model.scale)
+        return first != (spec.height, spec.width)
+
+    @property
+    def tomesd(self) -> bool:
+        """Only where it makes the picture faster."""
+        spec, model = self.spec, self.kit.model
+        largest = model.native_side if spec.panorama else max(spec.width, spec.height)
+        height, width = min(spec.height, largest), min(spec.width, largest)
+        return spec.tomesd and model.merging.pays(height // model.scale, width // model.scale)
+
+    def outcome(self, is_sensitive: Sequence[bool | None], seconds: float) -> Outcome:
+        checked = [flag for flag in is_sensitive if flag is not None]
+        return Outcome(
+            generation_time_s=seconds,
+            revision=self.kit.model.revision,
+            ran=self._ran(),
+            nsfw=any(checked) if checked else None,
+            tip=" ".join(self._tips()),
+        )
+
+    def _request(self, seed: int) -> PictureRequest:
+        spec = self.spec
+        given = spec.negative_prompt is not None or bool(self.words.negative_prompt)
+        return PictureRequest(
+            prompt=self.words.prompt,
+            negative_prompt=self.words.negative_prompt if given else None,
+            width=spec.width,
+            height=spec.height,
+            sampling=self.sampling,
+            guidance_scale=spec.guidance_scale,
+            seed=seed,
+            clip_skip=spec.clip_skip,
+            loras=spec.loras,
+            tomesd=self.tomesd,
+            self_attention=self.self_attention,
+            panorama=spec.panorama,
+            highres_fix=self.highres_fix,
+            upscale=spec.upscale,
+            safety_checker=spec.safety_checker,
+            deterministic=spec.deterministic,
+        )
+
+    def _ran(self) -> dict[str, Scalar]:
+        """By the names of `meta`; what is not here ran as it was asked for."""
+        spec, ran = self.spec, what_runs(self.sampling)
+        upscaler = self.kit.upscaler.name if self.kit.upscaler else LANCZOS
+        return {
+            "prompt": self.words.prompt,
+            "negative_prompt": self.words.negative_prompt,
+            "scheduler": ran.scheduler,
+            "use_karras_sigmas": "yes" if ran.karras else "no",
+            "algorithm_type": ran.algorithm or "no",
+            "tomesd": "yes" if self.tomesd else "no",
+            "self_attention_method": str(self.self_attention) if self.self_attention else None,
+            "highres_fix": "yes" if self.highres_fix else "no",
+            ("safety_checker" if spec.dialect is Dialect.V6 else "safetychecker"): (
+                "yes" if spec.safety_checker and self.kit.checker else "no"
+            ),
+            "upscaler": upscaler if spec.upscale else None,
+        }
+
+    def _tips(self) -> list[str]:
+        tips = []
+        if self.spec.safety_checker and self.kit.checker is None:
+            tips.append(UNCHECKED)
+        if self.spec.upscale and self.kit.upscaler is None:
+            tips.append(NOT_ENLARGED)
+        return tips
+
+
+def plan_job(spec: JobSpec, words: Words, kit: Kit) -> Plan:
+    """With the embeddings that no prompt names put into the prompt they are meant for."""
+    return Plan(spec, _naming_embeddings(words, kit), kit)
+
+
+def _naming_embeddings(words: Words, kit: Kit) -> Words:
+    prompt, negative = words.prompt, words.negative_prompt
+    for embedding in kit.embeddings:
+        heard = f"{prompt} {negative}".lower()
+        if any(trigger.lower() in heard for trigger in embedding.triggers):
+            continue
+        if _is_negative(embedding.embedding_id):
+            negative = f"{negative}, {embedding.triggers[0]}" if negative else embedding.triggers[0]
+        else:
+            prompt = f"{prompt}, {embedding.triggers[0]}"
+    return Words(prompt, negative)
+
+
+def _is_negative(embedding_id: str) -> bool:
+    """By the names that such embeddings have: easynegative, ng_deepnegative, bad-hands-5."""
+    name = embedding_id.lower()
+    return "negative" in name or name.startswith(("bad", "ng_", "neg"))
