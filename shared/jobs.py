@@ -46,7 +46,7 @@ class LoraUse(BaseModel):
 
 
 class Dialect(StrEnum):
-    """Which generation of the protocol the request came by: it decides the names in `meta` and of the files."""
+    """Which generation of the protocol the request came by: it decides names in `meta` and of files."""
 
     ENTERPRISE = "enterprise"
     V6 = "v6"

@@ -34,7 +34,9 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 class Settings(BaseSettings):
     """What an operator can change. Defaults are those of one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="PRINTWORKS_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PRINTWORKS_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Ledger and broker: Redis or Valkey with the append-only file on and `noeviction`."""
@@ -61,7 +63,7 @@ class Settings(BaseSettings):
     """Model id → folder in diffusers' layout (safetensors)."""
     loras: dict[str, Path] = {
         "demo-outline": DEMO / "loras" / "outline.safetensors",
-        "demo-stripes": DEMO / "loras" / "stripes.safetensors",
+        "demo-frame": DEMO / "loras" / "frame.safetensors",
     }
     """LoRA id → safetensors file in diffusers', PEFT's or kohya's format."""
     embeddings: dict[str, Path] = {"demo-sunset": DEMO / "embeddings" / "sunset.safetensors"}
@@ -112,7 +114,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     """Precision of the weights: `auto` is fp16 on a GPU and fp32 on a CPU."""
     compile_backend: str | None = None
-    """torch.compile's backend (`inductor`) for the UNet's repeated blocks; forwards then come in powers of two."""
+    """torch.compile's backend (`inductor`) for the UNet's repeated blocks; forwards then come in powers of
+    two rows."""
     model_memory_bytes: int | None = Field(default=None, gt=0)
     """What loaded models may take together; by default 0.7 of the device's memory."""
     slots: int = Field(default=8, ge=1)

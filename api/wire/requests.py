@@ -29,7 +29,7 @@ SMALLEST_SIDE, SIDE_STEP = 64, 8
 WEAKEST_LORA, STRONGEST_LORA = 0.1, 1.0
 
 
-def _side(value: int, info: ValidationInfo) -> int:
+def _side(value: int) -> int:
     if value % SIDE_STEP:
         raise PydanticCustomError("sentence", f"must be divisible by {SIDE_STEP}")
     return value
@@ -80,7 +80,7 @@ class Text2Img(BaseModel):
     clip_skip: Annotated[WholeNumber, Field(ge=1, le=8)] = 1
     """Which layer of the text encoder is heard, counted from its end; 1 is the last."""
     enhance_prompt: Switch = True
-    """Add style words to the prompt and the usual unwanted things to the negative prompt; `meta` shows both."""
+    """Add style words to the prompt, and what nobody wants to the negative prompt; `meta` shows both."""
     multi_lingual: Switch = False
     """Translate the prompts into English first."""
     lora_model: Names = ()
@@ -89,7 +89,7 @@ class Text2Img(BaseModel):
     """0.1 to 1: one value for all LoRAs, or one for each, separated by commas; by default 1."""
     embeddings_model: Names = ()
     """Ids of textual inversions, separated by commas. The prompts use them by their id; one that neither
-    prompt names is put behind the prompt (or the negative prompt, if its id says that it is a negative one)."""
+    names is put behind the prompt, or behind the negative one if its id says that it is negative."""
     vae: OptionalText = None
     """Id of the autoencoder to use instead of the model's own."""
     safety_checker: Switch = True

@@ -15,6 +15,7 @@ from deploy.ports import free_port
 from shared import ledger
 from shared.jobs import JobState, Outcome
 from shared.ledger import Ledger
+from shared.missing import NO_CHECKER, NO_TRANSLATOR
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from tests.support.processes import environment_of, running, running_gateway
@@ -108,6 +109,69 @@ def test_fetch_works_in_every_form_that_clients_use(
     ]
 
     assert {answer.json()["status"] for answer in answers} == {"success"}
+
+
+def test_version_six_answers_and_fetches_under_its_own_prefix(
+    client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    answer = client.post("/api/v6/images/text2img", json=body()).json()
+    play_worker(store, settings)
+
+    assert answer["fetch_result"].endswith(f"/api/v6/images/fetch/{answer['id']}")
+    fetched = client.post(answer["fetch_result"], json={"key": KEY}).json()
+    assert fetched["status"] == "success"
+    assert fetched["meta"]["safety_checker"] == "yes"
+    assert client.get(fetched["output"][0]).status_code == httpx.codes.OK
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        pytest.param({"model_id": "nope"}, "Model not found: nope", id="model"),
+        pytest.param({"lora_model": "demo-outline,nope"}, "LoRA not found: nope", id="lora"),
+        pytest.param({"embeddings_model": "nope"}, "Embedding not found: nope", id="embedding"),
+        pytest.param({"vae": "nope"}, "VAE not found: nope", id="vae"),
+        pytest.param({"multi_lingual": "yes"}, NO_TRANSLATOR, id="no translator"),
+    ],
+)
+def test_what_is_not_installed_is_refused_before_it_is_accepted(
+    client: httpx.Client, fields: dict[str, str], sentence: str
+) -> None:
+    answer = client.post(f"{ROOT}/text2img", json=body(**fields)).json()
+
+    assert (answer["status"], answer["message"]) == ("error", sentence)
+
+
+def test_a_server_can_refuse_to_make_unchecked_pictures(settings: Settings, tmp_path: Path) -> None:
+    strict = settings.model_copy(update={"require_safety_checker": True, "sync_wait_s": 0.0})
+    with running_gateway(strict, tmp_path / "gateway.log") as url:
+        asked, waived = (
+            httpx.post(f"{url}{ROOT}/text2img", json=body(safety_checker=switch)).json()
+            for switch in ("yes", "no")
+        )
+
+    assert (asked["status"], asked["message"]) == ("error", NO_CHECKER)
+    assert waived["status"] == "processing"
+
+
+def test_temporary_files_are_gone_when_their_time_is_over(
+    store: Ledger, settings: Settings, tmp_path: Path
+) -> None:
+    brief = settings.model_copy(update={"temp_life_s": 2.0, "sync_wait_s": 0.0})
+    with running_gateway(brief, tmp_path / "gateway.log") as url:
+        temporary, kept = (
+            httpx.post(f"{url}{ROOT}/text2img", json=body(temp=temp)).json()["future_links"][0]
+            for temp in ("yes", "no")
+        )
+        play_worker(store, brief)
+        play_worker(store, brief)
+
+        first = httpx.get(temporary)
+        assert first.status_code == httpx.codes.OK
+        assert int(first.headers["cache-control"].split("max-age=")[1].split(",")[0]) <= 2
+        wait_until(lambda: httpx.get(temporary).status_code == httpx.codes.NOT_FOUND)
+        wait_until(lambda: not [*(settings.data_dir / "generations" / "temp").iterdir()])
+        assert httpx.get(kept).status_code == httpx.codes.OK
 
 
 def test_instant_response_does_not_wait(patient_client: httpx.Client) -> None:

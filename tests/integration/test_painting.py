@@ -1,4 +1,4 @@
-"""Pictures equal those of diffusers' own pipelines, alone and in mixed company, for SD 1.x, SD 2.x and SDXL."""
+"""Pictures equal those of diffusers' own pipelines, alone and in mixed company: SD 1.x, SD 2.x, SDXL."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -24,8 +24,8 @@ from worker.gpu.finishing.tiling import cut, resize_to
 from worker.gpu.finishing.upscale import Upscaler, lanczos, load_upscaler
 
 CPU = torch.device("cpu")
-SMALLEST_GAIN = 1.0
-"""In dB over Lanczos, on average."""
+SMALLEST_GAIN = 2.5
+"""In dB over Lanczos, on average: a little below what was measured (deploy/demo/README.md)."""
 
 
 def load(source: Path, name: str = "demo-swin2sr") -> Upscaler:
@@ -87,7 +87,8 @@ def test_any_size_can_be_enlarged(upscaler: Upscaler, size: tuple[int, int]) -> 
 
     enlarged = upscaler.enlarge([picture])[0]
 
-    assert (enlarged.shape, enlarged.dtype) == ((2 * height, 2 * width, 3), np.uint8)
+    assert enlarged.shape == (2 * height, 2 * width, 3)
+    assert enlarged.dtype == np.uint8
     assert np.abs(enlarged.astype(int) - lanczos(picture, 2)).mean() <= 6
     assert np.array_equal(picture, before)
 
@@ -122,8 +123,8 @@ def strangeness_at_and_off_borders(upscaler: Upscaler, overlap: int) -> tuple[fl
     """How much the steps from column to column differ from those of the picture enlarged in one: where tiles
     begin or end, and everywhere else."""
     side, at_borders, elsewhere = 64, [], []
-    for index in range(4):
-        picture = np.array(drawing(index, 192))
+    for index in range(6):
+        picture = np.array(drawing(index, 192))[64:128]
         whole = upscaler.enlarge([picture])[0].astype(int)
         tiled = enlarged_in_tiles(upscaler, picture, side, overlap).astype(int)
         steps = np.abs(np.diff(tiled, axis=1) - np.diff(whole, axis=1)).mean(axis=(0, 2))

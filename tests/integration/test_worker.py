@@ -161,8 +161,9 @@ def test_a_model_that_cannot_be_read_ends_the_worker_with_a_reason(
 HANG = """
 import dataclasses, threading
 from tests.support import tiny
-from worker.gpu.engine import Engine, PictureRequest
-from worker.gpu.models import from_pipeline
+from tests.support.painting import request, running_engine, submit
+from worker.gpu.models.loaded import from_pipeline
+from worker.gpu.painting import Kit
 from worker.gpu.watchdog import Watchdog
 from worker.process import end_process
 
@@ -171,11 +172,9 @@ class Hanging:
     def __call__(self, *args, **options): threading.Event().wait()
 
 model = from_pipeline("tiny", tiny.stable_diffusion())
-engine = Engine(lane_width=1, on_fatal=end_process)
-engine.start()
-Watchdog(engine, 0.5).start()
-request = PictureRequest("x", "", 64, 64, 2, 7.5, "EulerDiscreteScheduler", 1)
-engine.submit(dataclasses.replace(model, unet=Hanging(model.unet)), [request]).result()
+with running_engine(on_fatal=end_process) as engine:
+    Watchdog(engine, 0.5).start()
+    submit(engine, Kit.plain(dataclasses.replace(model, unet=Hanging(model.unet))), request()).result()
 """
 
 

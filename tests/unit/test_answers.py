@@ -7,13 +7,21 @@ import pytest
 from api.wire.answers import fetch_answer, generation_answer, refusal
 from shared.answers import finished_body, webhook_body
 from shared.errors import BadRequest, InvalidKey, JobNotFound, PrintworksError
-from shared.jobs import Job, JobState, Outcome
+from shared.jobs import Job, JobState, LoraUse, Outcome
 from tests.support.jobs import make_spec
 
 DOCUMENTED_META = [
     *("prompt", "model_id", "negative_prompt", "scheduler", "revision", "safetychecker", "W", "H"),
     *("enable_attention_slicing", "file_prefix", "guidance_scale", "seed", "steps", "n_samples", "upscale"),
     *("panorama", "self_attention", "embeddings", "lora", "outdir", "vae"),
+]
+
+DOCUMENTED_V6_META = [
+    *("prompt", "model_id", "negative_prompt", "scheduler", "safety_checker", "W", "H", "guidance_scale"),
+    *("seed", "steps", "n_samples", "full_url", "instant_response", "tomesd", "ip_adapter_id"),
+    *("ip_adapter_scale", "ip_adapter_image", "free_u", "upscale", "panorama", "self_attention"),
+    *("use_karras_sigmas", "algorithm_type", "safety_checker_type", "embeddings", "vae", "lora"),
+    *("lora_strength", "clip_skip", "temp", "base64", "file_prefix"),
 ]
 
 
@@ -92,6 +100,35 @@ def test_an_unknown_request_is_answered_as_clients_match_it() -> None:
 
     assert (answer["status"], answer["id"], answer["output"]) == ("failed", "", "")
     assert answer["message"] == "Request not found"
+
+
+def test_version_six_has_its_own_meta_and_file_names() -> None:
+    loras = (LoraUse(lora_id="cake", strength=0.45), LoraUse(lora_id="art", strength=1.0))
+    job = make_job(dialect="v6", samples=2, loras=loras)
+
+    answer = finished_body(job)
+
+    meta, prefix = answer["meta"], job.spec.file_prefix
+    assert set(DOCUMENTED_V6_META) <= set(meta)
+    assert (meta["lora"], meta["lora_strength"], meta["clip_skip"]) == ("cake,art", "0.45,1", 1)
+    assert meta["file_prefix"] == f"{prefix}.png"
+    assert answer["output"] == [f"http://printworks.test/generations/{i}-{prefix}.png" for i in range(2)]
+
+
+def test_what_really_ran_takes_the_place_of_what_was_asked_for() -> None:
+    job = make_job(scheduler="DDIMInverseScheduler", prompt="a star")
+    ran = Outcome(ran={"scheduler": "DDIMScheduler", "prompt": "a star, sharp"}, nsfw=True, tip="Mind this.")
+    job = job.model_copy(update={"outcome": ran})
+
+    answer = finished_body(job)
+
+    assert answer["meta"]["scheduler"] == "DDIMScheduler"
+    assert answer["meta"]["prompt"] == "a star, sharp"
+    assert (answer["nsfw_content_detected"], answer["tip"]) == (True, "Mind this.")
+
+
+def test_temporary_files_have_a_folder_of_their_own() -> None:
+    assert make_job(temp=True).spec.file_names[0].startswith("temp/")
 
 
 def test_a_base64_job_names_text_files() -> None:

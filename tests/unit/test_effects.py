@@ -4,6 +4,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from deploy.demo.drawing import COLOURS, Scene, draw
@@ -23,8 +24,8 @@ def a_picture(width: int, height: int, shape: str = "star") -> Pixels:
     return np.array(draw(scene, Random(1), side=512).resize((width, height)))
 
 
-def white(covered: Pixels) -> Pixels:
-    return (covered.min(axis=2) > 240).astype(np.uint8)
+def white(covered: Pixels) -> NDArray[np.bool_]:
+    return np.asarray(covered.min(axis=2) > 240)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def highres_fix(self) -> bool:
-        """Only where the first pass would be smaller than the picture; a panorama is made of windows anyway."""
+        """Only where the first pass would be smaller than the picture; a panorama has its windows."""
         spec, model = self.spec, self.kit.model
         if not spec.highres_fix or spec.panorama:
             return False

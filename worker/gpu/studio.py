@@ -1,4 +1,4 @@
-"""Makes a job's pictures from its spec: words, kit, engine, finishing. Knows nothing of the ledger or storage."""
+"""Makes a job's pictures from its spec: words, kit, engine, finishing. Knows no ledger and no storage."""
 
 import time
 from collections.abc import Callable

@@ -42,14 +42,16 @@ class SafetyChecker:
         folder = _checker_folder(source)
         try:
             model, report = StableDiffusionSafetyChecker.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+                folder,
+                dtype=torch.float32,  # another format would become the whole process's default meanwhile
+                use_safetensors=True, output_loading_info=True
             )
             processor = _load_processor(folder, model.config.vision_config.image_size)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
             raise GenerationFailed(UNREADABLE) from exc
         if report["missing_keys"]:
             raise GenerationFailed(f"{UNREADABLE} Weights are missing in it.")
-        return cls(model.to(device), processor)
+        return cls(model.to(device, dtype), processor)
 
     @torch.inference_mode()
     def check(self, pictures: Sequence[Pixels]) -> list[bool]:

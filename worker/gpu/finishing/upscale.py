@@ -50,7 +50,9 @@ class Swin2SR:
     def load(cls, name: str, source: str, device: torch.device, dtype: torch.dtype) -> "Swin2SR":
         try:
             model, report = Swin2SRForImageSuperResolution.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, output_loading_info=True
+                source,
+                dtype=torch.float32,  # another format would become the whole process's default meanwhile
+                use_safetensors=True, output_loading_info=True
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
             raise _unreadable(name) from exc
@@ -58,7 +60,7 @@ class Swin2SR:
             raise GenerationFailed(f"Upscaler {name} is not whole: weights are missing in it.")
         if model.config.upscale < 2:
             raise GenerationFailed(f"Upscaler {name} does not enlarge pictures: it only cleans them.")
-        return cls(name, model.to(device))
+        return cls(name, model.to(device, dtype))
 
     @torch.inference_mode()
     def enlarge(self, tiles: Sequence[Pixels]) -> list[Pixels]:

@@ -1,7 +1,7 @@
 """LoRAs: attached to a model once, switched on with their strengths for each forward.
 
-diffusers reads its own format, PEFT's and kohya's; peft runs them. Forwards of jobs with other LoRAs are other
-lanes, so what is switched on belongs to all rows of a forward.
+diffusers reads its own format, PEFT's and kohya's; peft runs them. Forwards of jobs with other LoRAs are
+other lanes, so what is switched on belongs to all rows of a forward.
 """
 
 import hashlib

@@ -67,7 +67,7 @@ def _attended(attn: Attention, hidden_states: Tensor) -> Tensor:
 
 
 def install(unet: UNet2DConditionModel) -> Marks:
-    """Puts the processor into the middle block's self-attentions; the first of them is the one that watches."""
+    """Puts the processor into the middle block's self-attentions; the first of them watches."""
     marks = Marks()
     middle = getattr(unet.mid_block, "attentions", None) or []
     blocks = [block for attention in middle for block in attention.transformer_blocks]

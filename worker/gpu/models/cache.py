@@ -50,7 +50,7 @@ class Shelf:
 
     @contextmanager
     def borrow(self, wanted: Sequence[Wanted]) -> Iterator[list[Any]]:
-        """All of `wanted`, loaded; waits while others use what would have to go. Raises what loading raises."""
+        """All of `wanted`, loaded; waits while others use what would have to go. Raises what loading does."""
         entries, missing = self._reserve(wanted)
         try:
             for each in missing:
@@ -97,7 +97,7 @@ class Shelf:
         entry = self._entries[wanted.key]
         try:
             loaded = wanted.load()
-        except BaseException as exc:
+        except Exception as exc:  # noqa: BLE001 - it is passed on, to everybody who waits for this
             with self._changed:
                 del self._entries[wanted.key]
             entry.loaded.set_exception(exc)

@@ -1,7 +1,7 @@
 """Textual inversions: words of a job's own, as vectors added to a text encoder's table.
 
-The vectors get ids past the tokenizer's, and only the prompts of jobs that name the embedding are given these ids:
-nobody else's words can mean them. A vector once added stays; it is a few kilobytes.
+The vectors get ids past the tokenizer's, and only the prompts of jobs that name the embedding are given these
+ids: nobody else's words can mean them. A vector once added stays; it is a few kilobytes.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ XL_KEYS = ("clip_l", "clip_g")
 
 @dataclass(frozen=True)
 class Embedding:
-    """`vectors`: one (count, width) tensor for each of the model's encoders; `triggers`: words that mean it."""
+    """`vectors`: a (count, width) tensor for each of the model's encoders; `triggers`: its words."""
 
     embedding_id: str
     triggers: tuple[str, ...]
@@ -38,7 +38,7 @@ class Embedding:
 
 
 def read_embedding(embedding_id: str, file: Path) -> Embedding:
-    """From safetensors as diffusers, the webui (`emb_params`) and SDXL trainers (`clip_l`, `clip_g`) write it.
+    """From safetensors as diffusers, the webui (`emb_params`) or SDXL trainers (`clip_l`, `clip_g`) write.
 
     Raises `GenerationFailed` if the file is none of these.
     """
@@ -80,8 +80,8 @@ class Vocabulary:
         count, width = table.weight.shape
         if vectors.shape[1] != width:
             raise GenerationFailed(
-                f"Embedding {embedding_id} does not fit this model: its vectors have {vectors.shape[1]} numbers, "
-                f"the model's {width}."
+                f"Embedding {embedding_id} does not fit this model: its vectors have {vectors.shape[1]} "
+                f"numbers, the model's {width}."
             )
         with torch.inference_mode(mode=False):
             rows = torch.cat([table.weight.data, vectors.to(table.weight)])

@@ -65,7 +65,7 @@ class LoadedModel:
 
     @property
     def takes_guidance_as_input(self) -> bool:
-        """A distilled model (LCM): guidance is told to it, instead of a second row with the negative prompt."""
+        """A distilled model (LCM): guidance is told to it, instead of a row with the negative prompt."""
         return self.unet.config.time_cond_proj_dim is not None
 
 

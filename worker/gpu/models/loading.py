@@ -24,9 +24,9 @@ FAMILIES = {
     "StableDiffusionPipeline": StableDiffusionPipeline,
     "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
 }
-# What must not happen while the engine's thread works on: the shortcut for memory makes every module that is
-# built meanwhile an empty one (it may be attaching a LoRA), and loading in another number format makes that the
-# whole process's default. So weights are read as float32 and converted afterwards.
+# What must not happen while the engine's thread works on: the shortcut for memory makes every module that
+# is built meanwhile an empty one (it may be attaching a LoRA), and loading in another number format makes
+# that the whole process's default. So weights are read as float32 and converted afterwards.
 QUIETLY: dict[str, object] = {
     "dtype": torch.float32,
     "low_cpu_mem_usage": False,
@@ -105,7 +105,7 @@ def _family(folder: Path) -> type[StableDiffusionPipeline] | type[StableDiffusio
 
 
 def _without_checker(folder: Path) -> dict[str, object]:
-    """A checkpoint's own safety checker would work inside its pipeline; ours works on every model's pictures."""
+    """A checkpoint's own safety checker would work inside its pipeline; ours sees every model's pictures."""
     if _family(folder) is StableDiffusionPipeline:
         return {"safety_checker": None, "requires_safety_checker": False}
     return {"add_watermarker": False}

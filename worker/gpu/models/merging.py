@@ -1,9 +1,9 @@
 """Token merging (tomesd): similar positions share their self-attention, which makes large pictures faster.
 
-It changes the UNet's blocks in place, so it is switched between forwards, and pictures with and without it never
-share one. `use_rand=False`: a random choice of the merged positions would come from a generator that all
-pictures share, and seeds would not hold. Which positions are most similar is a choice all the same: where two
-are as good as equal, rounding decides, so merged pictures may differ a little between batches of other widths.
+It changes the UNet's blocks in place, so it is switched between forwards, and pictures with and without it
+never share one. `use_rand=False`: a random choice of the merged positions would come from a generator that
+all pictures share, and seeds would not hold. Which positions are the most similar is a choice all the same:
+where two are as good as equal, rounding decides, so merged pictures may differ a little from batch to batch.
 """
 
 import tomesd
@@ -25,7 +25,7 @@ class TokenMerging:
 
     def pays(self, height: int, width: int) -> bool:
         """Whether pictures of so many latent positions are made faster."""
-        return height * width >= PAYS_FROM * self._downsample**2
+        return bool(height * width >= PAYS_FROM * self._downsample**2)
 
     def switch(self, *, on: bool) -> None:
         if on == self._is_on:

@@ -14,7 +14,7 @@ Words = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Chunk:
-    """As long as the encoder reads (77), marks and padding included; hashable, so that equal ones are encoded once."""
+    """As long as the encoder reads (77), marks and padding included; hashable."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]

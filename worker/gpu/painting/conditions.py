@@ -1,4 +1,4 @@
-"""What tells the denoiser what to show: the prompts' embeddings, and what SDXL and distilled models hear besides."""
+"""What tells the denoiser what to show: the prompts' embeddings, and what some models hear besides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from worker.gpu.engine import Note, Steps, together
 from worker.gpu.painting.guidance import Guided
@@ -15,7 +15,7 @@ from worker.gpu.painting.views import views
 from worker.gpu.schedulers import Scheduler, make_scheduler
 
 SECOND_PASS_STRENGTH = 0.6
-"""How much of the schedule the second pass of highres_fix repeats: enough to sharpen, too little to redraw."""
+"""How much of the schedule highres_fix's second pass repeats: enough to sharpen, too little to redraw."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Denoising:
         return latents
 
     def _two_passes(self) -> Steps[Tensor]:
-        """A picture of the model's own size first: larger ones get their parts right, but not their whole."""
+        """A picture of the model's own size first: larger ones get their parts right, not their whole."""
         request, model = self.guided.request, self.guided.kit.model
         first, second = self._scheduler(), self._scheduler()
         steps = request.sampling.steps
@@ -85,14 +85,14 @@ class Denoising:
         latents = self._noise(height, width) * first.init_noise_sigma
         latents = yield from self._denoised(first, first.timesteps, latents, progress)
         size = (request.height // model.scale, request.width // model.scale)
-        latents = F.interpolate(latents.float(), size, mode="bilinear").to(model.dtype)
+        latents = functional.interpolate(latents.float(), size, mode="bilinear").to(model.dtype)
         timesteps = second.timesteps[start:]
         second.set_begin_index(start)
         latents = second.add_noise(latents, self._noise(request.height, request.width), timesteps[:1])
         return (yield from self._denoised(second, timesteps, latents, progress))
 
     def _panorama(self, height: int, width: int) -> Steps[Tensor]:
-        """MultiDiffusion (arXiv 2302.08113): overlapping windows of the model's own size, averaged each step."""
+        """MultiDiffusion (arXiv 2302.08113): overlapping windows of the model's own size, averaged."""
         model = self.guided.kit.model
         start = self._scheduler()
         latents = self._noise(height, width) * start.init_noise_sigma
@@ -128,6 +128,6 @@ def first_pass_size(height: int, width: int, native: int, scale: int) -> tuple[i
     factor = min(1.0, native / (height * width) ** 0.5)
 
     def side(pixels: int) -> int:
-        return max(scale, round(pixels * factor / scale) * scale)
+        return int(max(scale, round(pixels * factor / scale) * scale))
 
     return side(height), side(width)

@@ -9,7 +9,7 @@ from worker.gpu.finishing.upscale import Upscaler, lanczos
 
 FACTOR = 2
 TILE, OVERLAP = 256, 32
-"""Pixels: tiles as small as pictures that the upscalers were trained on, overlapping by more than they see."""
+"""Pixels: tiles like the pictures that upscalers are trained on, overlapping by more than they see."""
 
 
 @dataclass(frozen=True, eq=False)

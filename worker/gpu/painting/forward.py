@@ -14,7 +14,7 @@ from worker.gpu.painting.conditions import Conditions
 
 @dataclass(frozen=True)
 class Prediction:
-    """`rows`: what the denoiser predicts; `attended`: how much attention each position received, if watched."""
+    """`rows`: what the denoiser predicts; `attended`: how much attention each position got, if watched."""
 
     rows: Tensor
     attended: Tensor | None = None

@@ -1,10 +1,10 @@
-"""One guided prediction of the denoiser: classifier-free guidance, and guidance by self-attention beside it."""
+"""One guided prediction of the denoiser: classifier-free guidance, and guidance by self-attention with it."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from worker.gpu.engine import Steps, one
 from worker.gpu.painting.conditions import Conditions
@@ -93,7 +93,7 @@ class Guided:
         for _ in range(len(self.kit.model.unet.config.down_block_types) - 1):
             height, width = -(-height // 2), -(-width // 2)
         coarse = (attended > 1.0).view(1, 1, height, width).to(latents.dtype)
-        return F.interpolate(coarse, latents.shape[2:])
+        return functional.interpolate(coarse, latents.shape[2:])
 
 
 def _separated(
@@ -113,6 +113,6 @@ def _blurred(latents: Tensor) -> Tensor:
     bell = (bell / bell.sum()).to(latents)
     channels, margin = latents.shape[1], BLUR_SIDE // 2
     mode = "reflect" if min(latents.shape[2:]) > margin else "replicate"
-    padded = F.pad(latents, (margin,) * 4, mode=mode)
+    padded = functional.pad(latents, (margin,) * 4, mode=mode)
     kernel = torch.outer(bell, bell).expand(channels, 1, BLUR_SIDE, BLUR_SIDE)
-    return F.conv2d(padded, kernel, groups=channels)
+    return functional.conv2d(padded, kernel, groups=channels)

@@ -1,6 +1,5 @@
 """The loaded things that a job's pictures are made with, borrowed from the cache for as long as it runs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from diffusers import AutoencoderKL

@@ -32,35 +32,41 @@ def sections(prompt: str) -> list[list[Phrase]]:
 
 
 def _phrases(text: str) -> list[Phrase]:
-    found: list[Phrase] = []
-    open_groups: list[tuple[str, int]] = []
-
-    def close(bracket: str, factor: float) -> None:
-        """End the innermost group of this kind, if there is one, and weigh what is in it."""
-        index = next((i for i in reversed(range(len(open_groups))) if open_groups[i][0] == bracket), None)
-        if index is not None:
-            _, start = open_groups.pop(index)
-            found[start:] = [Phrase(each.text, each.weight * factor) for each in found[start:]]
-
+    reader = _Reader()
     for piece in _PIECE.findall(text):
+        reader.take(piece)
+    while reader.groups:  # a group that nobody closed ends with the text
+        bracket = reader.groups[-1][0]
+        reader.close(bracket, STRONGER if bracket == "(" else WEAKER)
+    return reader.found
+
+
+class _Reader:
+    """The phrases so far, and where the open groups begin among them."""
+
+    def __init__(self) -> None:
+        self.found: list[Phrase] = []
+        self.groups: list[tuple[str, int]] = []
+
+    def take(self, piece: str) -> None:
         if piece in ("(", "["):
-            open_groups.append((piece, len(found)))
-        elif piece == "]" and _is_open(open_groups, "["):
-            close("[", WEAKER)
-        elif piece == ")" and _is_open(open_groups, "("):
-            close("(", STRONGER)
-        elif piece.startswith(":") and piece.endswith(")") and _is_open(open_groups, "("):
-            close("(", float(piece[1:-1]))
+            self.groups.append((piece, len(self.found)))
+        elif piece == "]" and self._is_open("["):
+            self.close("[", WEAKER)
+        elif piece.endswith(")") and not piece.startswith("\\") and self._is_open("("):
+            self.close("(", float(piece[1:-1]) if len(piece) > 1 else STRONGER)
         else:
-            found.append(Phrase(piece[1:] if len(piece) == 2 and piece[0] == "\\" else piece, 1.0))
-    while open_groups:  # a group that nobody closed ends with the text
-        bracket = open_groups[-1][0]
-        close(bracket, STRONGER if bracket == "(" else WEAKER)
-    return found
+            is_escaped = len(piece) == 2 and piece[0] == "\\"
+            self.found.append(Phrase(piece[1:] if is_escaped else piece, 1.0))
 
+    def close(self, bracket: str, factor: float) -> None:
+        """End the innermost group of this kind and weigh what is in it."""
+        index = max(i for i, (kind, _) in enumerate(self.groups) if kind == bracket)
+        _, start = self.groups.pop(index)
+        self.found[start:] = [Phrase(each.text, each.weight * factor) for each in self.found[start:]]
 
-def _is_open(groups: list[tuple[str, int]], bracket: str) -> bool:
-    return any(kind == bracket for kind, _ in groups)
+    def _is_open(self, bracket: str) -> bool:
+        return any(kind == bracket for kind, _ in self.groups)
 
 
 def _merged(phrases: list[Phrase]) -> list[Phrase]:

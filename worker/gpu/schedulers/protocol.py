@@ -16,6 +16,8 @@ class Scheduler(Protocol):
     init_noise_sigma: float
     order: int
     config: Any
+    alphas_cumprod: torch.Tensor
+    """The signal's share at each timestep of the training; for schedulers that work on those."""
 
     def set_begin_index(self, begin_index: int = 0) -> None: ...
 

@@ -133,23 +133,13 @@ GROUPS = (
 NEGATIVES = (
     "low quality",
     "worst quality",
-    "low resolution",
     "jpeg artifacts",
     "blurry",
-    "out of focus",
-    "grainy",
     "watermark",
     "signature",
     "cropped",
-    "out of frame",
     "bad anatomy",
-    "bad proportions",
     "deformed",
-    "disfigured",
-    "extra limbs",
-    "extra fingers",
-    "poorly drawn hands",
-    "poorly drawn face",
 )
 
 

@@ -1,0 +1,52 @@
+"""A studio in this process, without Redis and Celery: specs in, pictures out."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PIL import Image
+
+from shared.jobs import JobSpec
+from shared.settings import Settings
+from tests.support.jobs import make_spec
+from tests.support.painting import running_engine
+from worker.gpu.models.library import Library
+from worker.gpu.models.precision import Precision
+from worker.gpu.studio import Made, Studio
+from worker.gpu.words import Wording
+
+AT_ONCE = 8
+
+
+@contextlib.contextmanager
+def running_studio(**settings: Any) -> Iterator[Studio]:
+    chosen = Settings(**settings)
+    library = Library(chosen, Precision.choose("cpu", "auto"))
+    wording = Wording(chosen.translator, chosen.prompt_writer, library.device)
+    with running_engine(make_room=library.make_room) as engine:
+        yield Studio(library, wording, engine)
+
+
+def make_all(studio: Studio, specs: Sequence[JobSpec]) -> list[Made]:
+    """All at the same time, as slots would."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(studio.make, specs))
+
+
+def images(studio: Studio, specs: Sequence[JobSpec]) -> list[Image.Image]:
+    """The first picture of each."""
+    return [Image.fromarray(made.pictures[0]) for made in make_all(studio, specs)]
+
+
+def demo_spec(**changes: Any) -> JobSpec:
+    """A picture that the demo model is good at, in few steps."""
+    values: dict[str, Any] = {
+        "prompt": "a red circle on a blue background",
+        "width": 128,
+        "height": 128,
+        "steps": 12,
+        "scheduler": "UniPCMultistepScheduler",
+        "seed": 3,
+    }
+    return make_spec(**(values | changes))
