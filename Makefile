@@ -29,5 +29,5 @@ test: setup ## Run every test: real Redis, real workers, the demo model; no GPU 
 check: setup ## Lint, format check, types and the boundaries between the parts
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
 
-bench: setup ## Pictures per second: through the cluster, and from the stock pipeline beside it
-	@.venv/bin/python -m tests.bench.throughput
+bench: setup ## The engine and the whole cluster beside stock diffusers, as ratios [ARGS]
+	@.venv/bin/python -m tests.bench.engine $(ARGS) && .venv/bin/python -m tests.bench.throughput

@@ -24,18 +24,26 @@ from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import LocalCluster, running, running_cluster
 from tests.support.receiver import Receiver, running_receiver
 from tests.support.waiting import wait_until
-from tests.unit.test_answers import DOCUMENTED_META
+from tests.unit.test_answers import DOCUMENTED_META, DOCUMENTED_V6_META
 
 ROOT = "/api/v1/enterprise"
 LONG = {"width": 256, "height": 256, "num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
 
-DOCUMENTED_EXAMPLE = json.loads((Path(__file__).parent / "documented_text2img.json").read_text())
-"""The body that the protocol's page shows, word for word."""
+DOCUMENTED = {
+    file.stem: json.loads(file.read_text())
+    for file in sorted((Path(__file__).parent / "documented").iterdir())
+}
+"""The bodies that the protocol's pages show, word for word; those of the LoRA page are for version six."""
+OUR_IDS = {
+    **{"key": "demo", "model_id": "demo"},
+    **{"lora_model": "demo-outline", "embeddings_model": "demo-sunset"},
+}
+"""Ours in place of the pages' own; what a body does not name stays away."""
 
 
 def body(**fields: Any) -> dict[str, Any]:
     wanted = {"key": "demo", "model_id": "demo", "prompt": "a red circle on a blue background"}
-    return wanted | {"width": 128, "height": 128} | fields
+    return wanted | {"width": 128, "height": 128, "enhance_prompt": "no", "use_karras_sigmas": "no"} | fields
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +78,41 @@ def jobs_running(cluster: LocalCluster) -> bool:
     return 'printworks_jobs{state="running"} 0.0' not in httpx.get(f"{cluster.url}/metrics").text
 
 
-def test_the_documented_example_answers_success_with_the_documented_meta(cluster: LocalCluster) -> None:
-    answer = text2img(cluster, **(DOCUMENTED_EXAMPLE | {"key": "demo", "model_id": "demo"}))
+def documented_answer(cluster: LocalCluster, name: str) -> dict[str, Any]:
+    """The finished answer to a body of the pages."""
+    body = DOCUMENTED[name]
+    mapped = {field: ours for field, ours in OUR_IDS.items() if body.get(field) not in (None, "no")}
+    route = "/api/v6/images" if name.startswith("lora") else ROOT
+    url = f"{cluster.url}{route}/text2img"
+    answer: dict[str, Any] = httpx.post(url, json=body | {"key": "demo"} | mapped, timeout=60).json()
+    if answer["status"] == "processing":
+        fetched = partial(httpx.post, answer["fetch_result"], json={"key": "demo"})
+        wait_until(lambda: fetched().json()["status"] == "success", within_s=240, every_s=1)
+        answer = fetched().json()
+    return answer
 
-    assert answer["status"] == "success", answer
-    assert set(DOCUMENTED_META) <= set(answer["meta"])
-    assert (answer["meta"]["steps"], answer["meta"]["W"], answer["meta"]["n_samples"]) == (20, 512, 1)
-    assert isinstance(answer["meta"]["seed"], int)
-    assert download_picture(answer["output"][0]).size == (512, 512)
+
+def test_the_documented_examples_succeed_with_the_documented_meta(cluster: LocalCluster) -> None:
+    with ThreadPoolExecutor() as pool:
+        answers = dict(
+            zip(DOCUMENTED, pool.map(partial(documented_answer, cluster), DOCUMENTED), strict=True)
+        )
+
+    for name, answer in answers.items():
+        meta = answer["meta"]
+        assert answer["status"] == "success", answer
+        assert set(DOCUMENTED_V6_META if name.startswith("lora") else DOCUMENTED_META) <= set(meta)
+        assert (meta["steps"], meta["W"]) == (int(DOCUMENTED[name]["num_inference_steps"]), 512)
+        assert meta["prompt"].startswith(DOCUMENTED[name]["prompt"] + ", ")
+        assert isinstance(meta["seed"], int)
+        assert download_picture(answer["output"][0]).size == (512, 512)
+    assert answers["text_to_image"]["meta"]["clip_skip"] == 2
+    assert answers["text_to_image_java"]["meta"]["embeddings"] == "demo-sunset"
+    for name in ("lora", "lora_java"):
+        assert (answers[name]["meta"]["lora"], answers[name]["meta"]["lora_strength"]) == (
+            "demo-outline",
+            "0.45",
+        )
 
 
 def test_a_red_circle_on_a_blue_background_is_that(cluster: LocalCluster) -> None:

@@ -1,7 +1,7 @@
 """Every parameter of text2img does what its page says: one is changed, and the picture shows the effect.
 
-On the demo model, through everything that a worker does to a job but Redis and Celery. What a scheduler, a LoRA
-or a prompt's syntax means exactly, the tests beside this one compare with diffusers.
+On the demo model, through all that a worker does to a job but Redis and Celery. What a scheduler, a LoRA or a
+prompt's syntax means exactly, the tests beside this one compare with diffusers.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """The GPU worker: a real Celery process on a tiny model, driven by the ledger alone."""
 
 import base64
+import hashlib
 import os
 import signal
 import subprocess
@@ -131,6 +132,47 @@ def test_sigterm_gives_back_what_cannot_be_finished_and_counts_no_attempt(
         assert worker.wait(15) == 0
     job = store.run(ledger.read(job_id, None))
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+
+def test_progress_is_told_between_beats(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    slow_beat = settings.model_copy(update={"beat_s": 100.0, "lease_s": 300.0})
+    with running_worker(slow_beat, tmp_path / "worker.log"):
+        job_id = submit(store, slow_beat, bell, steps=5000, width=256, height=256)
+        progress: list[float] = [0.0]
+
+        def has_moved() -> bool:
+            progress.append(store.run(ledger.read(job_id, None)).progress)
+            return progress[-1] > progress[-2]
+
+        wait_until(has_moved, within_s=30)
+        wait_until(has_moved, within_s=30)
+
+        store.run(ledger.cancel(job_id, "tenant"))
+
+
+def test_a_deterministic_job_has_the_same_bytes_alone_under_load_and_after_a_restart(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    wanted = {"deterministic": True, "samples": 2, "steps": 6, "seed": 5}
+    with running_worker(settings, tmp_path / "worker.log"):
+        alone = ended(store, submit(store, settings, bell, **wanted))
+        crowd = [submit(store, settings, bell, steps=20, seed=seed) for seed in range(4)]
+        under_load = [ended(store, submit(store, settings, bell, **wanted)) for _ in range(2)]
+        for job_id in crowd:
+            ended(store, job_id)
+    with running_worker(settings, tmp_path / "restarted.log"):
+        restarted = ended(store, submit(store, settings, bell, **wanted))
+
+    digests = {digest_of(job, settings) for job in (alone, *under_load, restarted)}
+    assert len(digests) == 1
+
+
+def digest_of(job: Job, settings: Settings) -> str:
+    folder = settings.data_dir / "generations"
+    assert job.state is JobState.SUCCEEDED
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in job.spec.file_names)).hexdigest()
 
 
 def test_the_worker_answers_remote_control_while_it_is_busy(

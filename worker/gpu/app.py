@@ -4,9 +4,12 @@ One process is one GPU; which one, CUDA_VISIBLE_DEVICES says.
 """
 
 import os
+import warnings
 from functools import partial
 
+import diffusers
 import torch
+import transformers
 from celery import Celery
 
 from shared.broker import GENERATE_TASK, Bell, make_celery
@@ -67,5 +70,14 @@ def make_worker_app(settings: Settings) -> Celery:
     return app
 
 
+def quiet_libraries() -> None:
+    """Their progress bars and advice are for people before a notebook; what matters is raised or logged."""
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
+
+
 configure_logging("worker")
+quiet_libraries()
 app = make_worker_app(Settings())

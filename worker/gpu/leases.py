@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from enum import Enum, auto
 
 from shared import ledger
@@ -13,6 +14,9 @@ from worker.gpu.engine import Rendering
 from worker.gpu.models.library import Library
 
 logger = logging.getLogger(__name__)
+
+PROGRESS_S = 0.5
+"""Progress is told at most this often."""
 
 
 class Ending(Enum):
@@ -61,6 +65,7 @@ class LeaseKeeper:
         self._ledger = store
         self._library = library
         self._holds: dict[str, Hold] = {}  # by token
+        self._told: dict[str, float] = {}
         self._ending_all: Ending | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -98,11 +103,25 @@ class LeaseKeeper:
                 logger.warning("beat skipped: the ledger is out of reach")
             except Exception:
                 logger.exception("beat failed")
-            if self._stop.wait(self._settings.beat_s):
+            if self._wait():
                 return
+
+    def _wait(self) -> bool:
+        """Until the next beat is due, or there is progress to tell; True: the worker ends."""
+        due = time.monotonic() + self._settings.beat_s
+        while time.monotonic() < due:
+            if self._stop.wait(min(PROGRESS_S, self._settings.beat_s)):
+                return True
+            if self._progress() != self._told:
+                break
+        return False
+
+    def _progress(self) -> dict[str, float]:
+        return {hold.claim.token: hold.held.progress for hold in self._current()}
 
     def _beat(self) -> None:
         holds = self._current()
+        self._told = {hold.claim.token: hold.held.progress for hold in holds}
         facts = {
             "device": str(self._library.device),
             "models": self._library.loaded_ids,

@@ -44,7 +44,8 @@ class SafetyChecker:
             model, report = StableDiffusionSafetyChecker.from_pretrained(
                 folder,
                 dtype=torch.float32,  # another format would become the whole process's default meanwhile
-                use_safetensors=True, output_loading_info=True
+                use_safetensors=True,
+                output_loading_info=True,
             )
             processor = _load_processor(folder, model.config.vision_config.image_size)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:

@@ -52,7 +52,8 @@ class Swin2SR:
             model, report = Swin2SRForImageSuperResolution.from_pretrained(
                 source,
                 dtype=torch.float32,  # another format would become the whole process's default meanwhile
-                use_safetensors=True, output_loading_info=True
+                use_safetensors=True,
+                output_loading_info=True,
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
             raise _unreadable(name) from exc
