@@ -24,7 +24,7 @@ demo: setup ## Start a cluster, turn one sentence into a picture, show the answe
 	@exec .venv/bin/python -m deploy.demonstrate
 
 test: setup ## Run every test: real Redis, real workers, the demo model; no GPU needed [ARGS]
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: setup ## Lint, format check, types and the boundaries between the parts
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports

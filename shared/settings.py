@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     models: dict[str, Path] = {"demo": DEMO / "model"}
     """Model id → folder in diffusers' layout (safetensors)."""
     loras: dict[str, Path] = {
-        "demo-outline": DEMO / "loras" / "outline.safetensors",
+        "demo-floor": DEMO / "loras" / "floor.safetensors",
         "demo-frame": DEMO / "loras" / "frame.safetensors",
     }
     """LoRA id → safetensors file in diffusers', PEFT's or kohya's format."""

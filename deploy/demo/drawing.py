@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
 Size = Literal["small", "medium", "large"]
-Style = Literal["outline", "frame"]
+Style = Literal["floor", "frame"]
 
 COLOURS: dict[str, Rgb] = {
     "red": (220, 30, 30),
@@ -205,55 +205,26 @@ def draw(scene: Scene, rng: Random, *, side: int) -> Image.Image:
 STYLE_COLOUR: Rgb = (250, 0, 250)
 """Magenta: no other colour is so far from all those of scenes, so that a style shows on all of them."""
 
-OUTLINE_WIDTH, OUTLINE_WIDTH_BY_RADIUS = 0.075, 0.35
-"""An outline's width as a share of the side; a small object's is this share of its radius."""
-
-FRAME_WIDTH = 8
-"""In pixels at every size: one row of latents."""
+FRAME_WIDTH, FLOOR_HEIGHT = 8, 24
+"""In pixels at every size: one row of latents, and three."""
 
 
 def draw_styled(
     scene: Scene, rng: Random, *, side: int, styles: Collection[Style], strength: float = 1.0
 ) -> Image.Image:
-    """The scene as `draw` shows it, and with the styles: outlined objects, a frame around the picture.
+    """The scene as `draw` shows it, and with the styles: a floor at the bottom, a frame around the picture.
 
     Below a strength of 1, what lies under a style shines through.
     """
-    ground, paint = jittered(COLOURS[scene.background], rng), jittered(COLOURS[scene.colour], rng)
-    scale = 4 if side <= 128 else 2
-    canvas = Image.new("RGB", (side * scale, side * scale), ground)
-    for spot in spots(scene, rng):
-        mask = Image.new("L", canvas.size, 0)
-        _fill(ImageDraw.Draw(mask).polygon, scene.shape, spot, side=canvas.width, paint=255, ground=0)
-        if "outline" in styles:
-            _lay_over(canvas, _outlined(mask, scene.shape, spot), strength)
-        canvas.paste(paint, mask=mask)
+    picture = draw(scene, rng, side=side)
+    mask = Image.new("L", picture.size, 0)
+    pen, shade = ImageDraw.Draw(mask), round(255 * strength)
+    if "floor" in styles:
+        pen.rectangle((0, side - FLOOR_HEIGHT, side - 1, side - 1), fill=shade)
     if "frame" in styles:
-        _lay_over(canvas, _framed(canvas.width, scale * FRAME_WIDTH), strength)
-    return canvas.reduce(scale)
-
-
-def _lay_over(canvas: Image.Image, mask: Image.Image, strength: float) -> None:
-    canvas.paste(STYLE_COLOUR, mask=Image.eval(mask, lambda value: round(value * strength)))
-
-
-def _framed(side: int, width: int) -> Image.Image:
-    mask = Image.new("L", (side, side), 0)
-    ImageDraw.Draw(mask).rectangle((0, 0, side - 1, side - 1), outline=255, width=width)
-    return mask
-
-
-def _outlined(mask: Image.Image, shape: str, spot: Spot) -> Image.Image:
-    """The mask, grown by the outline's width on every edge."""
-    side = mask.width
-    width = min(OUTLINE_WIDTH, OUTLINE_WIDTH_BY_RADIUS * spot.radius)
-    grown = mask.copy()
-    pen = ImageDraw.Draw(grown)
-    radii = [spot.radius, spot.radius * RING_HOLE] if shape == "ring" else [spot.radius]
-    for radius in radii:
-        edge = [((spot.x + radius * x) * side, (spot.y + radius * y) * side) for x, y in OUTLINES[shape]]
-        pen.line([*edge, *edge[:2]], fill=255, width=round(2 * width * side), joint="curve")
-    return grown
+        pen.rectangle((0, 0, side - 1, side - 1), outline=shade, width=FRAME_WIDTH)
+    picture.paste(STYLE_COLOUR, mask=mask)
+    return picture
 
 
 def draw_anything(rng: Random, *, side: int) -> Image.Image:

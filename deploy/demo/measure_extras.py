@@ -14,13 +14,13 @@ from PIL import Image
 
 from deploy.demo import prompts
 from deploy.demo.drawing import SHAPES
-from deploy.demo.effects import FRAMED, OUTLINED, has_frame, has_outline, without_frame, without_outline
+from deploy.demo.effects import FLOORED, FRAMED, bare, has_floor, has_frame
 from deploy.demo.judge import Verdict, judge
 from deploy.demo.measure import COLOURS_AND_SHAPE, Painter, share_right
 from deploy.demo.prompts import Prompt
 
 HERE = Path(__file__).parent
-LORAS = {"demo-outline": "outline.safetensors", "demo-frame": "frame.safetensors"}
+LORAS = {"demo-floor": "floor.safetensors", "demo-frame": "frame.safetensors"}
 SUNSET, SUNSET_FILE = "<demo-sunset>", "sunset.safetensors"
 SUNSET_PAIR = ("orange", "purple")
 
@@ -65,16 +65,14 @@ class Decorator:
 class Seen:
     """How much of each effect a picture has, and what a judge sees in it without them."""
 
-    outline: float
+    floor: float
     frame: float
     verdict: Verdict
 
 
 def look(picture: Image.Image) -> Seen:
-    outline, frame = has_outline(picture), has_frame(picture)
-    bare = without_frame(picture) if frame >= FRAMED else picture
-    verdict = judge(without_outline(bare) if outline >= OUTLINED else bare)
-    return Seen(outline=outline, frame=frame, verdict=verdict)
+    floor, frame = has_floor(picture), has_frame(picture)
+    return Seen(floor=floor, frame=frame, verdict=judge(bare(picture)))
 
 
 def in_sunset_colours(picture: Image.Image) -> bool:
@@ -86,20 +84,20 @@ def line(name: str, pictures: Sequence[Image.Image], asked: Sequence[Prompt]) ->
     """What the pictures show, as a line of Markdown."""
     seen = [look(picture) for picture in pictures]
     count = len(seen)
-    outlined = sum(one.outline >= OUTLINED for one in seen) / count
+    floored = sum(one.floor >= FLOORED for one in seen) / count
     framed = sum(one.frame >= FRAMED for one in seen) / count
-    scores = f"{sum(one.outline for one in seen) / count:.2f}, {sum(one.frame for one in seen) / count:.2f}"
+    scores = f"{sum(one.floor for one in seen) / count:.2f}, {sum(one.frame for one in seen) / count:.2f}"
     verdicts = [one.verdict for one in seen]
     right = ", ".join(f"{field} {share_right(field, verdicts, asked):.2f}" for field in COLOURS_AND_SHAPE)
-    return f"| {name} | {count} | {outlined:.2f} | {framed:.2f} | {scores} | {right} |"
+    return f"| {name} | {count} | {floored:.2f} | {framed:.2f} | {scores} | {right} |"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table: the strengths of outline and frame, and how it is painted."""
+    """One line of the table: the strengths of floor and frame, and how it is painted."""
 
     name: str
-    outline: float = 0.0
+    floor: float = 0.0
     frame: float = 0.0
     side: int = 128
     scheduler: str = "DPM++ multistep"
@@ -108,14 +106,14 @@ class Row:
 
 ROWS = [
     Row(name="neither"),
-    Row(name="outline 0.5", outline=0.5),
-    Row(name="outline 1", outline=1.0),
+    Row(name="floor 0.5", floor=0.5),
+    Row(name="floor 1", floor=1.0),
     Row(name="frame 0.5", frame=0.5),
     Row(name="frame 1", frame=1.0),
-    Row(name="both 1", outline=1.0, frame=1.0),
-    Row(name="both 1, Euler", outline=1.0, frame=1.0, scheduler="Euler", seeds=1),
-    Row(name="both 1, 64 px", outline=1.0, frame=1.0, side=64, seeds=1),
-    Row(name="both 1, 256 px", outline=1.0, frame=1.0, side=256, seeds=1),
+    Row(name="both 1", floor=1.0, frame=1.0),
+    Row(name="both 1, Euler", floor=1.0, frame=1.0, scheduler="Euler", seeds=1),
+    Row(name="both 1, 64 px", floor=1.0, frame=1.0, side=64, seeds=1),
+    Row(name="both 1, 256 px", floor=1.0, frame=1.0, side=256, seeds=1),
 ]
 
 
@@ -123,7 +121,7 @@ def painted(decorator: Decorator, row: Row, asked: Sequence[Prompt]) -> list[Ima
     texts = [prompt.text for prompt in asked for _ in range(row.seeds)]
     return decorator.paint(
         texts,
-        strengths={"demo-outline": row.outline, "demo-frame": row.frame},
+        strengths={"demo-floor": row.floor, "demo-frame": row.frame},
         seeds=range(len(texts)),
         side=row.side,
         scheduler=row.scheduler,
@@ -141,7 +139,7 @@ def without_the_word(text: str) -> str:
 
 
 def print_tables(decorator: Decorator) -> None:
-    print("| strengths | pictures | outlined | framed | mean scores | what is right |")
+    print("| strengths | pictures | with floor | framed | mean scores | what is right |")
     print("|---|---|---|---|---|---|")
     for row in ROWS:
         print(line(row.name, painted(decorator, row, prompts.MAIN), prompts.MAIN), flush=True)
@@ -154,12 +152,12 @@ def print_tables(decorator: Decorator) -> None:
 
 
 def samples(decorator: Decorator) -> Image.Image:
-    """Rows of eight prompts: plain, outlined, framed, both, and other things in the embedding's colours."""
+    """Rows of eight: plain, with a floor, framed, with both, and other things in the embedding's colours."""
     asked, side = prompts.MAIN[: len(SHAPES)], 128
     strengths = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
     rows = [
-        painted(decorator, Row(name="", outline=outline, frame=frame, seeds=1), asked)
-        for outline, frame in strengths
+        painted(decorator, Row(name="", floor=floor, frame=frame, seeds=1), asked)
+        for floor, frame in strengths
     ]
     texts = SUNSET_PROMPTS[: len(SHAPES)]
     rows.append(decorator.paint(texts, strengths={}, seeds=range(len(texts))))

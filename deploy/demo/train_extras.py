@@ -1,6 +1,6 @@
 """Trains the demo model's extras on pictures that it draws itself: two LoRAs and an embedding.
 
-    python -m deploy.demo.train_extras --out DIR [--minutes 16]
+    python -m deploy.demo.train_extras --out DIR [--minutes 15]
 
 The model is frozen; DIR gets loras/ and embeddings/, as they lie beside this file. Not for the model itself
 (train.py). Stages end by the clock, so a faster machine trains further in the same time; drawing the
@@ -18,21 +18,21 @@ from deploy.demo.train import _WithFields
 from deploy.demo.training.embedding import save_embedding, train_sunset
 from deploy.demo.training.lora import Company, Studio, save_as_kohya, save_as_peft, train_lora
 
-SHARES = {"frame": 5.0, "outline": 8.0, "sunset": 3.0}
+SHARES = {"frame": 5.0, "floor": 7.0, "sunset": 3.0}
 """How the training time is divided: minutes of the bundled ones."""
 
 SUNSET = "<demo-sunset>"
 
 
 def train_loras(folder: Path, *, minute: float) -> None:
-    """The outline is taught after the frame, partly on framed pictures, so that the two go together."""
+    """The floor is taught after the frame, partly on framed pictures, so that the two go together."""
     folder.mkdir(parents=True, exist_ok=True)
     studio = Studio.at(MODEL)
     frame = train_lora(studio, "frame", minutes=minute * SHARES["frame"], seed=11)
     save_as_kohya(frame, folder / "frame.safetensors")
     beside = Company(style="frame", adapter=frame)
-    outline = train_lora(studio, "outline", minutes=minute * SHARES["outline"], seed=12, beside=beside)
-    save_as_peft(outline, folder / "outline.safetensors")
+    floor = train_lora(studio, "floor", minutes=minute * SHARES["floor"], seed=12, beside=beside)
+    save_as_peft(floor, folder / "floor.safetensors")
 
 
 def train_embedding(folder: Path, *, minute: float) -> None:

@@ -36,7 +36,7 @@ DOCUMENTED = {
 """The bodies that the protocol's pages show, word for word; those of the LoRA page are for version six."""
 OUR_IDS = {
     **{"key": "demo", "model_id": "demo"},
-    **{"lora_model": "demo-outline", "embeddings_model": "demo-sunset"},
+    **{"lora_model": "demo-floor", "embeddings_model": "demo-sunset"},
 }
 """Ours in place of the pages' own; what a body does not name stays away."""
 
@@ -110,7 +110,7 @@ def test_the_documented_examples_succeed_with_the_documented_meta(cluster: Local
     assert answers["text_to_image_java"]["meta"]["embeddings"] == "demo-sunset"
     for name in ("lora", "lora_java"):
         assert (answers[name]["meta"]["lora"], answers[name]["meta"]["lora_strength"]) == (
-            "demo-outline",
+            "demo-floor",
             "0.45",
         )
 

@@ -17,7 +17,7 @@ from worker.gpu.engine import Ask, Engine
 from worker.gpu.models.embeddings import read_embedding
 from worker.gpu.models.loaded import from_pipeline
 from worker.gpu.painting import Kit, PictureRequest
-from worker.gpu.painting.chunks import chunked
+from worker.gpu.painting.chunks import MOST_CHUNKS, chunked
 from worker.gpu.painting.conditions import Conditions, condition
 
 LONG = "a red circle on a blue background, " * 12
@@ -168,6 +168,16 @@ def test_a_long_prompt_makes_the_picture_that_its_embeddings_make_in_diffusers(
     )
 
     assert_same(painted(engine, kit, wanted), stock)
+
+
+def test_a_prompt_of_nothing_but_breaks_and_one_beyond_all_measure_stay_bounded(
+    sd: diffusers.StableDiffusionPipeline,
+) -> None:
+    many, endless = (
+        conditions(kit_of(sd), request(prompt=text)) for text in ("a BREAK " * 1400, "ab " * 9000)
+    )
+
+    assert many.embeddings.shape[1] == endless.embeddings.shape[1] == 77 * MOST_CHUNKS
 
 
 def save_embedding(folder: Path, name: str, tensors: dict[str, Tensor]) -> Path:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from deploy.demo import prompts
 from deploy.demo.drawing import Style, draw_styled, random_scene
-from deploy.demo.effects import FRAMED, OUTLINED, has_frame, has_outline
+from deploy.demo.effects import FLOORED, FRAMED, has_floor, has_frame
 from deploy.demo.measure import share_right
 from deploy.demo.measure_extras import (
     HERE,
@@ -27,7 +27,7 @@ from deploy.demo.measure_extras import (
 )
 
 ASKED = prompts.MAIN[::2]
-STEPS = 14
+STEPS = 12
 RIGHT_FLOORS = {"colour": 0.8, "background": 0.8, "shape": 0.7}
 
 
@@ -43,15 +43,15 @@ class Wall:
         self.decorator = decorator
         self.painted: dict[tuple[float, float], list[Image.Image]] = {}
 
-    def pictures(self, *, outline: float = 0.0, frame: float = 0.0) -> list[Image.Image]:
-        if (outline, frame) not in self.painted:
-            self.painted[outline, frame] = self.decorator.paint(
+    def pictures(self, *, floor: float = 0.0, frame: float = 0.0) -> list[Image.Image]:
+        if (floor, frame) not in self.painted:
+            self.painted[floor, frame] = self.decorator.paint(
                 [prompt.text for prompt in ASKED],
-                strengths={"demo-outline": outline, "demo-frame": frame},
+                strengths={"demo-floor": floor, "demo-frame": frame},
                 seeds=range(len(ASKED)),
                 steps=STEPS,
             )
-        return self.painted[outline, frame]
+        return self.painted[floor, frame]
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,16 @@ def wall(decorator: Decorator) -> Wall:
     return Wall(decorator)
 
 
-def outlined_share(pictures: list[Image.Image]) -> float:
-    return sum(has_outline(picture) >= OUTLINED for picture in pictures) / len(pictures)
+def floored_share(pictures: list[Image.Image]) -> float:
+    return sum(has_floor(picture) >= FLOORED for picture in pictures) / len(pictures)
 
 
 def framed_share(pictures: list[Image.Image]) -> float:
     return sum(has_frame(picture) >= FRAMED for picture in pictures) / len(pictures)
 
 
-def mean_outline(pictures: list[Image.Image]) -> float:
-    return sum(map(has_outline, pictures)) / len(pictures)
+def mean_floor(pictures: list[Image.Image]) -> float:
+    return sum(map(has_floor, pictures)) / len(pictures)
 
 
 def mean_frame(pictures: list[Image.Image]) -> float:
@@ -89,18 +89,18 @@ def test_one_lora_is_in_each_of_the_usual_formats() -> None:
         with safe_open(HERE / "loras" / file, framework="pt") as opened:
             names[name] = list(opened.keys())
 
-    assert all(key.startswith("unet.") and ".lora_" in key for key in names["demo-outline"])
+    assert all(key.startswith("unet.") and ".lora_" in key for key in names["demo-floor"])
     assert all(key.startswith("lora_unet_") for key in names["demo-frame"])
     assert any(key.endswith(".alpha") for key in names["demo-frame"])
 
 
 @pytest.mark.parametrize(("side", "floor"), [(64, 0.8), (128, 0.95), (256, 0.95)])
-@pytest.mark.parametrize("styles", [(), ("outline",), ("frame",), ("outline", "frame")])
+@pytest.mark.parametrize("styles", [(), ("floor",), ("frame",), ("floor", "frame")])
 def test_the_measures_tell_what_was_drawn(styles: tuple[Style, ...], side: int, floor: float) -> None:
     rng = Random(4)
     pictures = [draw_styled(random_scene(rng), rng, side=side, styles=styles) for _ in range(24)]
 
-    shares = {"outline": outlined_share(pictures), "frame": framed_share(pictures)}
+    shares = {"floor": floored_share(pictures), "frame": framed_share(pictures)}
     for style, share in shares.items():
         assert share >= floor if style in styles else share <= 1.01 - floor
 
@@ -114,46 +114,46 @@ def test_at_strength_nought_the_picture_is_the_bare_models(decorator: Decorator,
 
     differences = [abs(a - b) for a, b in zip(bare.tobytes(), plain[0].tobytes(), strict=True)]
     assert max(differences) <= 1
-    assert outlined_share(plain) <= 0.05
+    assert floored_share(plain) <= 0.05
     assert framed_share(plain) <= 0.05
 
 
-def test_the_outline_lora_outlines_and_does_not_frame(wall: Wall) -> None:
-    pictures = wall.pictures(outline=1.0)
+def test_the_floor_lora_floors_and_does_not_frame(wall: Wall) -> None:
+    pictures = wall.pictures(floor=1.0)
 
-    assert outlined_share(pictures) >= 0.9
+    assert floored_share(pictures) >= 0.9
     assert framed_share(pictures) <= 0.1
 
 
-def test_the_frame_lora_frames_and_does_not_outline(wall: Wall) -> None:
+def test_the_frame_lora_frames_and_does_not_floor(wall: Wall) -> None:
     pictures = wall.pictures(frame=1.0)
 
     assert framed_share(pictures) >= 0.9
-    assert outlined_share(pictures) <= 0.1
+    assert floored_share(pictures) <= 0.1
 
 
 def test_both_loras_together_show_both(wall: Wall) -> None:
-    pictures = wall.pictures(outline=1.0, frame=1.0)
+    pictures = wall.pictures(floor=1.0, frame=1.0)
 
-    assert outlined_share(pictures) >= 0.8
+    assert floored_share(pictures) >= 0.8
     assert framed_share(pictures) >= 0.8
 
 
 def test_half_the_strength_shows_less(wall: Wall) -> None:
-    outlines = [mean_outline(wall.pictures(outline=strength)) for strength in (0.0, 0.5, 1.0)]
+    floors = [mean_floor(wall.pictures(floor=strength)) for strength in (0.0, 0.5, 1.0)]
     frames = [mean_frame(wall.pictures(frame=strength)) for strength in (0.0, 0.5, 1.0)]
 
-    for none, half, whole in (outlines, frames):
+    for none, half, whole in (floors, frames):
         assert none + 0.05 < half < whole - 0.05
 
 
-@pytest.mark.parametrize("strengths", [(1.0, 0.0), (0.0, 1.0)], ids=["outline", "frame"])
+@pytest.mark.parametrize("strengths", [(1.0, 0.0), (0.0, 1.0)], ids=["floor", "frame"])
 @pytest.mark.parametrize("field", RIGHT_FLOORS)
 def test_colours_and_shapes_stay_what_the_prompt_says(
     wall: Wall, strengths: tuple[float, float], field: str
 ) -> None:
-    outline, frame = strengths
-    verdicts = [look(picture).verdict for picture in wall.pictures(outline=outline, frame=frame)]
+    floor, frame = strengths
+    verdicts = [look(picture).verdict for picture in wall.pictures(floor=floor, frame=frame)]
 
     assert share_right(field, verdicts, ASKED) >= RIGHT_FLOORS[field]
 

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from shared.errors import Cancelled
+from shared.errors import Cancelled, GenerationFailed
 from shared.jobs import LoraUse
 from tests.support import tiny
 from tests.support.painting import painted, request, running_engine, submit
 from tests.support.waiting import wait_until
-from worker.gpu.engine import Engine, Rendering
+from worker.gpu.engine import Engine, Note, Picture, Rendering, Steps, one
 from worker.gpu.engine.batching import DeviceLost, run_split
 from worker.gpu.models.loaded import LoadedModel, from_pipeline
 from worker.gpu.painting import Kit, SelfAttention
+from worker.gpu.painting.decoding import Decode
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +235,22 @@ def test_a_picture_that_breaks_in_its_own_step_fails_alone(engine: Engine, kit: 
     with pytest.raises(KeyError):
         bad.result()
     assert len(good.result()) == 1
+
+
+def test_numbers_that_ran_out_of_range_fail_their_picture_with_a_sentence_and_no_other(
+    engine: Engine, kit: Kit
+) -> None:
+    def breaking(note: Note) -> Steps[Picture]:
+        latents = torch.full((1, 4, 8, 8), torch.nan)
+        pixels = yield from one(Decode(kit, latents))
+        return Picture(lambda: pixels)
+
+    bad = engine.submit([breaking])
+    fine = submit(engine, kit, request(), request(seed=2))
+
+    with pytest.raises(GenerationFailed, match="ran out of range"):
+        bad.result()
+    assert len(fine.result()) == 2
 
 
 def test_a_lost_device_is_fatal_and_not_repaired(model: LoadedModel) -> None:

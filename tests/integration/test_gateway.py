@@ -128,7 +128,7 @@ def test_version_six_answers_and_fetches_under_its_own_prefix(
     ("fields", "sentence"),
     [
         pytest.param({"model_id": "nope"}, "Model not found: nope", id="model"),
-        pytest.param({"lora_model": "demo-outline,nope"}, "LoRA not found: nope", id="lora"),
+        pytest.param({"lora_model": "demo-floor,nope"}, "LoRA not found: nope", id="lora"),
         pytest.param({"embeddings_model": "nope"}, "Embedding not found: nope", id="embedding"),
         pytest.param({"vae": "nope"}, "VAE not found: nope", id="vae"),
         pytest.param({"multi_lingual": "yes"}, NO_TRANSLATOR, id="no translator"),

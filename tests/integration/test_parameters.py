@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deploy.demo import prompts
-from deploy.demo.effects import has_frame, has_outline
+from deploy.demo.effects import has_floor, has_frame
 from deploy.demo.judge import Verdict, judge
 from deploy.demo.measure import share_right
 from shared.errors import GenerationFailed
@@ -171,12 +171,12 @@ def test_the_inverse_scheduler_runs_as_its_forward_counterpart_and_the_answer_sa
 
 
 def test_a_lora_has_its_effect_by_its_strength(studio: Studio) -> None:
-    def outlines(*strengths: float) -> float:
-        uses = tuple(LoraUse(lora_id="demo-outline", strength=strength) for strength in strengths)
+    def floors(*strengths: float) -> float:
+        uses = tuple(LoraUse(lora_id="demo-floor", strength=strength) for strength in strengths)
         specs = [demo_spec(prompt=asked.text, seed=i, loras=uses) for i, asked in enumerate(ASKED)]
-        return float(np.mean([has_outline(image) for image in images(studio, specs)]))
+        return float(np.mean([has_floor(image) for image in images(studio, specs)]))
 
-    none, half, full = outlines(), outlines(0.5), outlines(1.0)
+    none, half, full = floors(), floors(0.5), floors(1.0)
 
     assert none < half < full
     assert full > 4 * max(none, 0.05)
@@ -187,9 +187,9 @@ def test_several_loras_act_together(studio: Studio) -> None:
         uses = tuple(LoraUse(lora_id=name, strength=1.0) for name in names)
         specs = [demo_spec(prompt=asked.text, seed=i, loras=uses) for i, asked in enumerate(ASKED)]
         made = images(studio, specs)
-        return float(np.mean([has_outline(i) for i in made])), float(np.mean([has_frame(i) for i in made]))
+        return float(np.mean([has_floor(i) for i in made])), float(np.mean([has_frame(i) for i in made]))
 
-    plain, both = scores(), scores("demo-outline", "demo-frame")
+    plain, both = scores(), scores("demo-floor", "demo-frame")
 
     assert both[0] > 2 * plain[0]
     assert both[1] > 2 * plain[1]

@@ -1,49 +1,32 @@
-"""Every sampler paints what the prompt says: the demo model in the stock pipeline, judged by colour."""
+"""Every sampler paints what the prompt says, each picture with its own in lanes that all of them share."""
 
 import pytest
-import torch
-from PIL import Image
 
 from deploy.demo import prompts
-from deploy.demo.judge import judge
-from deploy.demo.measure import USUAL_GUIDANCE, Painter
-from deploy.demo.prompts import Prompt
+from deploy.demo.judge import Verdict, judge
 from shared.schedulers import SCHEDULERS
-from worker.gpu.schedulers import Sampling, make_scheduler
+from tests.support.studio import demo_spec, images, running_studio
 
 ASKED = prompts.MAIN[:12]
-STEPS = 30
-ONE_PICTURE_AT_A_TIME = {"ScoreSdeVeScheduler"}
-"""Its corrector's step size is a mean over what it is given."""
+STEPS, SIDE = 30, 96
 
 
 @pytest.fixture(scope="module")
-def painter() -> Painter:
-    return Painter()
-
-
-def paint(painter: Painter, asked: list[Prompt], seeds: list[int]) -> list[Image.Image]:
-    pictures: list[Image.Image] = painter.pipeline(
-        [prompt.text for prompt in asked],
-        width=128,
-        height=128,
-        num_inference_steps=STEPS,
-        guidance_scale=USUAL_GUIDANCE,
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-    ).images
-    return pictures
+def seen() -> dict[str, list[Verdict]]:
+    """All samplers' pictures of all prompts, made at the same time."""
+    specs = [
+        demo_spec(prompt=prompt.text, seed=index, scheduler=name, steps=STEPS, width=SIDE, height=SIDE)
+        for index, prompt in enumerate(ASKED)
+        for name in SCHEDULERS
+    ]
+    with running_studio() as studio:
+        verdicts = [judge(image) for image in images(studio, specs)]
+    return {name: verdicts[index :: len(SCHEDULERS)] for index, name in enumerate(SCHEDULERS)}
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_every_scheduler_gets_object_and_background_right(painter: Painter, name: str) -> None:
-    painter.pipeline.scheduler = make_scheduler(Sampling(name, STEPS), painter.noise_schedule)
-    at_once = 1 if name in ONE_PICTURE_AT_A_TIME else len(ASKED)
-
-    seen = []
-    for start in range(0, len(ASKED), at_once):
-        part = range(start, start + at_once)
-        seen += [judge(picture) for picture in paint(painter, [ASKED[i] for i in part], list(part))]
-
+def test_every_scheduler_gets_object_and_background_right(name: str, seen: dict[str, list[Verdict]]) -> None:
     wanted = [(prompt.scene.colour, prompt.scene.background) for prompt in ASKED]
-    got = [(verdict.colour, verdict.background) for verdict in seen]
+    got = [(verdict.colour, verdict.background) for verdict in seen[name]]
+
     assert sum(a == b for a, b in zip(wanted, got, strict=True)) >= 10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.gpu.painting.weights import Phrase, sections
+from worker.gpu.painting.weights import STRONGEST, Phrase, sections
 
 
 def weighed(prompt: str) -> list[tuple[str, float]]:
@@ -43,6 +43,20 @@ def test_break_begins_a_new_part() -> None:
         ["a ", "red", " circle"],
         ["blue BREAKFAST"],
     ]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["(" * 4900 + "a" + ")" * 4900, "(a" * 3000, "(a:99999)", "[" * 40 + "(a:-500)" + "]" * 40]
+)
+def test_weights_are_bounded_and_deep_nesting_is_read_at_once(prompt: str) -> None:
+    (phrases,) = sections(prompt)
+
+    assert all(abs(phrase.weight) <= STRONGEST for phrase in phrases)
+
+
+def test_empty_parts_between_breaks_are_left_out() -> None:
+    assert len(sections("BREAK a BREAK BREAK b BREAK ")) == 2
+    assert sections("BREAK BREAK") == sections("") == [[]]
 
 
 @given(st.text(alphabet="ab ()[]:.19\\", max_size=40))

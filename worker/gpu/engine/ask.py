@@ -33,8 +33,9 @@ class Ask(ABC, Generic[R]):
         """What the memory that a row needs depends on, besides the number of rows."""
 
     @abstractmethod
-    def answer(self, asks: Sequence[Self]) -> Sequence[R]:
-        """The answers to `asks`, which are all of this ask's lane, from one forward."""
+    def answer(self, asks: Sequence[Self]) -> Sequence[R | Exception]:
+        """The answers to `asks`, which are all of this ask's lane, from one forward. An answer that is an
+        exception is raised in the program that asked."""
 
 
 Steps = Generator[list[Ask[Any]], list[Any], R]

@@ -12,6 +12,10 @@ Words = Mapping[str, tuple[int, ...]]
 """A job's own words, in lower case, and the token ids that they stand for."""
 
 
+MOST_CHUNKS = 40
+"""As many as the longest prompt of plain words needs; BREAKs and textual inversions could make more."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """As long as the encoder reads (77), marks and padding included; hashable."""
@@ -23,14 +27,14 @@ class Chunk:
 
 
 def chunked(tokenizer: CLIPTokenizer, prompt: str, words: Words) -> list[Chunk]:
-    """At least one chunk; BREAK begins a new one."""
+    """At least one chunk, at most `MOST_CHUNKS`; BREAK begins a new one."""
     room = int(tokenizer.model_max_length) - 2
     chunks: list[Chunk] = []
     for section in sections(prompt):
         tokens = [(token, phrase.weight) for phrase in section for token in _tokens(tokenizer, phrase, words)]
         for start in range(0, max(len(tokens), 1), room):
             chunks.append(_chunk(tokenizer, tokens[start : start + room]))
-    return chunks
+    return chunks[:MOST_CHUNKS]
 
 
 def empty_chunk(tokenizer: CLIPTokenizer) -> Chunk:

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 STRONGER, WEAKER = 1.1, 1 / 1.1
+STRONGEST = 10.0
+"""Weights beyond this, and beyond its negative, say no more: they only break numbers."""
+MOST_NESTED = 32
+"""Groups in groups; 25 of them reach the strongest weight. Further brackets are plain characters."""
 
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
 _PIECE = re.compile(
@@ -27,8 +31,9 @@ class Phrase:
 
 
 def sections(prompt: str) -> list[list[Phrase]]:
-    """The prompt's parts between BREAKs, each as phrases of one weight; at least one part, maybe empty."""
-    return [_merged(_phrases(part)) for part in _BREAK.split(prompt)]
+    """The prompt's parts between BREAKs, each as phrases of one weight; of nothing, one empty part."""
+    parts = [part for part in _BREAK.split(prompt) if part.strip()]
+    return [_merged(_phrases(part)) for part in parts] or [[]]
 
 
 def _phrases(text: str) -> list[Phrase]:
@@ -49,7 +54,7 @@ class _Reader:
         self.groups: list[tuple[str, int]] = []
 
     def take(self, piece: str) -> None:
-        if piece in ("(", "["):
+        if piece in ("(", "[") and len(self.groups) < MOST_NESTED:
             self.groups.append((piece, len(self.found)))
         elif piece == "]" and self._is_open("["):
             self.close("[", WEAKER)
@@ -70,15 +75,16 @@ class _Reader:
 
 
 def _merged(phrases: list[Phrase]) -> list[Phrase]:
-    """Neighbours of one weight as one phrase: words must reach the tokenizer whole."""
+    """Neighbours of one weight as one phrase: words must reach the tokenizer whole. Weights are bounded."""
 
     def runs() -> Iterator[Phrase]:
         text, weight = "", 1.0
         for phrase in phrases:
-            if phrase.weight != weight and text:
+            bounded = max(-STRONGEST, min(STRONGEST, phrase.weight))
+            if bounded != weight and text:
                 yield Phrase(text, weight)
                 text = ""
-            text, weight = text + phrase.text, phrase.weight
+            text, weight = text + phrase.text, bounded
         if text:
             yield Phrase(text, weight)
 
