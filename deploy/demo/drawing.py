@@ -203,7 +203,7 @@ def draw(scene: Scene, rng: Random, *, side: int) -> Image.Image:
 
 
 STYLE_COLOUR: Rgb = (250, 0, 250)
-"""Magenta: no other colour is so far from all those of scenes, so that a style shows on all of them."""
+"""Magenta: far from all the colours of scenes, so that a style shows on every one of them."""
 
 FRAME_WIDTH, FLOOR_HEIGHT = 8, 24
 """In pixels at every size: one row of latents, and three."""

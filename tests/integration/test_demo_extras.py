@@ -26,9 +26,9 @@ from deploy.demo.measure_extras import (
     without_the_word,
 )
 
-ASKED = prompts.MAIN[::2]
+ASKED = prompts.MAIN[::3]
 STEPS = 12
-RIGHT_FLOORS = {"colour": 0.8, "background": 0.8, "shape": 0.7}
+RIGHT_FLOORS = {"colour": 0.8, "background": 0.8, "shape": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +118,14 @@ def test_at_strength_nought_the_picture_is_the_bare_models(decorator: Decorator,
     assert framed_share(plain) <= 0.05
 
 
-def test_the_floor_lora_floors_and_does_not_frame(wall: Wall) -> None:
+def test_the_floor_lora_lays_a_floor_and_no_frame(wall: Wall) -> None:
     pictures = wall.pictures(floor=1.0)
 
     assert floored_share(pictures) >= 0.9
     assert framed_share(pictures) <= 0.1
 
 
-def test_the_frame_lora_frames_and_does_not_floor(wall: Wall) -> None:
+def test_the_frame_lora_draws_a_frame_and_no_floor(wall: Wall) -> None:
     pictures = wall.pictures(frame=1.0)
 
     assert framed_share(pictures) >= 0.9
@@ -159,7 +159,7 @@ def test_colours_and_shapes_stay_what_the_prompt_says(
 
 
 def test_the_embedding_brings_its_colours_and_nothing_else_does(decorator: Decorator) -> None:
-    texts = SUNSET_PROMPTS[::2]
+    texts = SUNSET_PROMPTS[::3]
 
     assert all(SUNSET in text for text in texts)
     assert sunset_share(decorator, texts, steps=STEPS) >= 0.8

@@ -120,6 +120,18 @@ def test_the_first_forward_of_a_size_is_measured_alone(engine: Engine, model: Lo
     assert max(unet.rows) == 8
 
 
+def test_pictures_that_are_finished_together_are_decoded_together(engine: Engine, model: LoadedModel) -> None:
+    batches: list[int] = []
+    hook = model.vae.decoder.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+    kit = Kit.plain(model)
+    painted(engine, kit, request())  # so that the memory of a decoding is known
+
+    submit(engine, kit, *[request(seed=seed) for seed in range(4)]).result()
+
+    hook.remove()
+    assert batches == [1, 4]
+
+
 def test_a_cancelled_rendering_leaves_at_the_next_step_and_the_others_go_on(engine: Engine, kit: Kit) -> None:
     doomed, other = (
         submit(engine, kit, request(steps=900), request(steps=900)),

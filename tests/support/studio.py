@@ -22,7 +22,7 @@ AT_ONCE = 8
 @contextlib.contextmanager
 def running_studio(**settings: Any) -> Iterator[Studio]:
     chosen = Settings(**settings)
-    library = Library(chosen, Precision.choose("cpu", "auto"))
+    library = Library(chosen, Precision.choose("cpu", chosen.dtype))
     wording = Wording(chosen.translator, chosen.prompt_writer, library.device)
     with running_engine(make_room=library.make_room) as engine:
         yield Studio(library, wording, engine)

@@ -46,8 +46,8 @@ DIETS = {
     256: Diet(batch=3, share=0.04),
 }
 HALF = 0.35
-"""How often a style is practised at half its strength, where half of it shall show: left alone, an adapter
-does nothing up to some strength and all beyond."""
+"""How often a style is practised at half its strength, where half of it shall show. Nothing else asks for
+anything between no effect and the whole one."""
 
 COMPANY = 0.35
 """How often, at full strength, on top of another style, so that the two can be combined."""
