@@ -17,8 +17,8 @@ Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
 Pixels = Annotated[int, Field(ge=8, multiple_of=8)]
 LATENT_PIXELS = 64
 """Pixels behind one position of the latent picture (8 x 8)."""
-PANORAMA_OVERLAP = 8
-"""How many windows of a panorama lie over each of its positions, about."""
+PANORAMA_OVERLAP, PANORAMA_WINDOW = 8, 512
+"""About how many windows of a panorama lie over a position along one side, and how high one is."""
 TEMP_FOLDER = "temp/"
 
 
@@ -107,7 +107,11 @@ class JobSpec(BaseModel):
         if self.scheduler in TWO_CALLS_A_STEP:
             calls *= 2
         if self.panorama:
-            calls *= PANORAMA_OVERLAP
+            calls *= PANORAMA_OVERLAP * (1 if self.height <= PANORAMA_WINDOW else PANORAMA_OVERLAP // 2)
+        elif self.highres_fix:
+            calls += calls // 2
+        if self.self_attention:
+            calls += calls // 2
         return calls * (self.width * self.height // LATENT_PIXELS)
 
     @property
@@ -130,7 +134,7 @@ class Outcome(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     generation_time_s: float = 0.0
-    """From the claim to the last file written."""
+    """From the claim to the last picture."""
     revision: str = ""
     """Precision of the weights that ran: fp32, fp16 or bf16."""
     reason: str = ""

@@ -3,7 +3,6 @@
 Names are unguessable (the job's file prefix), so a URL is the permission to read it.
 """
 
-import contextlib
 import math
 import os
 import re
@@ -16,6 +15,8 @@ from shared.jobs import TEMP_FOLDER
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NAME = re.compile(rf"(?:{TEMP_FOLDER})?(?:{_UUID}-\d+|\d+-{_UUID})\.(?:png|base64)")
 CONTENT_TYPES = {".png": "image/png", ".base64": "text/plain; charset=us-ascii"}
+WRITING = ".writing-"
+LONGEST_WRITE_S = 3600.0
 
 
 class FolderStorage:
@@ -31,7 +32,7 @@ class FolderStorage:
     def write(self, name: str, content: bytes) -> None:
         """Replace the file `name` atomically, durable before it is visible."""
         path = self._path(name)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -54,19 +55,27 @@ class FolderStorage:
         """For how long the file can still be read; infinite for one that is kept."""
         if path.parent != self._temp:
             return math.inf
-        return path.stat().st_mtime + self._temp_life_s - time.time()
+        try:
+            return path.stat().st_mtime + self._temp_life_s - time.time()
+        except FileNotFoundError:  # it was deleted just now
+            return 0.0
 
     def remove_expired(self) -> int:
-        """Delete temporary files whose time is over; returns how many."""
-        removed = 0
-        for path in self._temp.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another gateway's sweep was faster
-                if self.life_left_s(path) <= 0:
-                    path.unlink()
-                    removed += 1
-        return removed
+        """Delete temporary files whose time is over, and what killed workers were writing; tells how many."""
+        expired = [path for path in self._temp.iterdir() if self.life_left_s(path) <= 0]
+        abandoned = [path for path in self._folder.rglob(f"{WRITING}*") if _age_s(path) > LONGEST_WRITE_S]
+        for path in (*expired, *abandoned):
+            path.unlink(missing_ok=True)  # another gateway may have been faster
+        return len(expired) + len(abandoned)
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a name of ours: {name!r}")
         return self._folder / name
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -71,7 +71,7 @@ def _optional_text(value: Any) -> Any:
 def _parts(value: Any) -> list[Any]:
     """A comma-separated list, or a JSON one; empty parts are forgiven: the API's examples have one."""
     if isinstance(value, list):
-        return value
+        return [part for part in value if part not in ("", None)]
     if not isinstance(value, str):
         return [] if value is None else [value]
     if value.strip().lower() in ABSENT_WORDS:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -201,6 +202,17 @@ def test_a_panorama_does_not_starve_the_pictures_beside_it(engine: Engine, kit: 
     panorama.cancel()
 
 
+def test_a_panorama_does_not_starve_its_own_lane(engine: Engine, kit: Kit) -> None:
+    panorama = submit(engine, kit, request(panorama=True, width=1024, steps=4))  # 121 windows of 64 px
+    wait_until(lambda: panorama.progress > 0)
+    before = panorama.progress
+
+    submit(engine, kit, request(steps=4)).result()
+
+    assert panorama.progress - before <= 0.5
+    panorama.cancel()
+
+
 def test_running_out_of_memory_narrows_the_lane_and_fails_nobody(engine: Engine, model: LoadedModel) -> None:
     def refuse_more_than_four_rows(inputs: torch.Tensor) -> None:
         if len(inputs) > 4:
@@ -277,6 +289,36 @@ def test_a_lost_device_is_fatal_and_not_repaired(model: LoadedModel) -> None:
 
     wait_until(lambda: fatal)
     assert isinstance(fatal[0], DeviceLost)
+
+
+def test_what_failed_for_lack_of_memory_is_let_go_before_room_is_made() -> None:
+    kept: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    def work(items: Any) -> list[int]:
+        activations = torch.zeros(10)
+        kept.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("full")
+
+    def make_room(_: Any) -> bool:
+        alive.append(kept[-1]() is not None)
+        return True
+
+    (result,) = run_split(work, [1], on_out_of_memory=make_room)
+
+    assert isinstance(result, torch.OutOfMemoryError)
+    assert alive == [False]
+
+
+def test_another_error_after_room_was_made_fails_its_item_and_not_the_engine() -> None:
+    errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")]
+
+    def work(_: Any) -> list[int]:
+        raise errors.pop(0)
+
+    (result,) = run_split(work, [1], on_out_of_memory=lambda _: True)
+
+    assert str(result) == "CUBLAS_STATUS_ALLOC_FAILED"
 
 
 def test_only_the_bad_items_of_a_batch_fail() -> None:

@@ -141,6 +141,25 @@ def test_a_lora_that_does_not_fit_fails_its_job_and_no_other(
     assert_same(good.result()[0].develop(), in_diffusers(files))
 
 
+def test_a_refused_lora_leaves_nothing_switched_on(
+    engine: Engine, files: dict[str, Path], tmp_path: Path
+) -> None:
+    """Neither the one that was on before nor what was loaded of the refused one: its UNet part fits."""
+    pipeline = tiny.stable_diffusion()
+    model = from_pipeline("strict", pipeline)
+    half = tmp_path / "half.safetensors"
+    diffusers_lora(half, pipeline.unet, tiny.stable_diffusion(words_width=64).text_encoder)
+    for before in ((), (("peft", 1.0),)):
+        kit = kit_with(model, *(read_lora(name, files[name]) for name, _ in before))
+        painted(engine, kit, wanted(*before))
+
+        with pytest.raises(GenerationFailed, match="half does not fit"):
+            painted(engine, kit_with(model, read_lora("half", half)), wanted(("half", 1.0)))
+
+        assert_same(painted(engine, kit_with(model), wanted()), in_diffusers(files))
+        assert_same(painted(engine, kit, wanted(*before)), in_diffusers(files, *before))
+
+
 def test_a_file_that_is_no_lora_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"not one")
 

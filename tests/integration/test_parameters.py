@@ -211,6 +211,23 @@ def test_an_embedding_is_a_word_of_its_own(studio: Studio) -> None:
     assert without <= 2
 
 
+def test_an_embedding_is_not_taken_for_a_part_of_another_word(studio: Studio) -> None:
+    prompt = ran(studio, prompt="a demo-sunsetting sky", embeddings=("demo-sunset",))["prompt"]
+
+    assert prompt == "a demo-sunsetting sky, demo-sunset"
+
+
+def test_a_vae_of_other_latents_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4).save_pretrained(
+        tmp_path / "other"
+    )
+    with (
+        running_studio(vaes={"other": tmp_path / "other"}) as studio,
+        pytest.raises(GenerationFailed, match="VAE other does not fit this model"),
+    ):
+        studio.make(demo_spec(vae="other"))
+
+
 def test_a_custom_vae_decodes_the_picture(tmp_path: Path) -> None:
     vae = AutoencoderKL.from_pretrained(DEMO / "model" / "vae", dtype=torch.float32)
     vae.decoder.conv_out.bias.data += 0.5
@@ -333,6 +350,16 @@ def test_a_panorama_is_wide_of_one_piece_and_full_of_its_prompt(studio: Studio) 
     blue = np.median(panorama.reshape(-1, 3), axis=0)
     assert judge(Image.fromarray(np.full((32, 32, 3), blue, np.uint8))).background == "blue"
     assert (panorama != stretched).any()
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs"),
+    [("EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler"), ("DDIMScheduler", "DDIMScheduler")],
+)
+def test_a_panorama_is_sampled_without_noise_at_every_step_and_the_answer_says_so(
+    studio: Studio, asked: str, runs: str
+) -> None:
+    assert ran(studio, panorama=True, width=192, scheduler=asked)["scheduler"] == runs
 
 
 def test_highres_fix_keeps_shapes_that_a_single_pass_bends(studio: Studio) -> None:

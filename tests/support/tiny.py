@@ -25,11 +25,11 @@ def tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77)
 
 
-def text_encoder(vocabulary: CLIPTokenizer, *, projected: bool = False) -> CLIPTextModel:
+def text_encoder(vocabulary: CLIPTokenizer, *, projected: bool = False, width: int = WIDTH) -> CLIPTextModel:
     config = CLIPTextConfig(
         vocab_size=len(vocabulary),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=77,
@@ -83,14 +83,14 @@ def noise_schedule(prediction_type: str) -> PNDMScheduler:
 
 
 def stable_diffusion(
-    seed: int = 0, *, prediction_type: str = "epsilon", sample_size: int = 8
+    seed: int = 0, *, prediction_type: str = "epsilon", sample_size: int = 8, words_width: int = WIDTH
 ) -> StableDiffusionPipeline:
     """A Stable Diffusion 1.x pipeline of a few thousand weights; 2.x differ in their `prediction_type`."""
     torch.manual_seed(seed)
     vocabulary = tokenizer()
     pipeline = StableDiffusionPipeline(
         vae=vae(),
-        text_encoder=text_encoder(vocabulary),
+        text_encoder=text_encoder(vocabulary, width=words_width),
         tokenizer=vocabulary,
         unet=unet(sample_size),
         scheduler=noise_schedule(prediction_type),

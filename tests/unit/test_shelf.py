@@ -82,6 +82,48 @@ def test_two_jobs_that_need_two_things_each_do_not_wait_for_each_other_for_ever(
     assert results == [[name.upper() for name in pair] for pair in pairs]
 
 
+def test_who_waits_for_room_is_served_before_later_jobs_of_what_is_loaded(maker: Maker) -> None:
+    shelf, served = Shelf(10), []
+
+    def serve(name: str) -> None:
+        use(shelf, maker.wanted(name))
+        served.append(name)
+
+    with ThreadPoolExecutor(4) as pool, shelf.borrow([maker.wanted("a")]):
+        first = pool.submit(serve, "b")
+        wait_until(lambda: shelf.waiting == 1)
+        later = [pool.submit(serve, "a") for _ in range(2)]
+        wait_until(lambda: shelf.waiting == 3)
+    for each in (first, *later):
+        each.result(10)
+
+    assert served[0] == "b"
+
+
+def test_nothing_is_evicted_when_that_would_not_make_room_enough(maker: Maker) -> None:
+    shelf = Shelf(30)
+    use(shelf, maker.wanted("idle"))
+
+    with ThreadPoolExecutor(1) as pool, shelf.borrow([maker.wanted("busy")]):
+        waiting = pool.submit(use, shelf, maker.wanted("large", size=25))
+        wait_until(lambda: shelf.waiting == 1)
+        assert set(shelf.names("model")) == {"idle", "busy"}
+    assert waiting.result(10) == ["LARGE"]
+
+
+def test_a_thing_that_cannot_be_measured_fails_all_who_want_it(maker: Maker) -> None:
+    def immeasurable(_: Any) -> int:
+        raise ValueError("no size")
+
+    wanted = Wanted(Key("model", "x"), lambda: "x", 1, immeasurable)
+
+    with ThreadPoolExecutor(2) as pool:
+        uses = [pool.submit(use, Shelf(10), wanted) for _ in range(2)]
+        for each in uses:
+            with pytest.raises(ValueError, match="no size"):
+                each.result(10)
+
+
 def test_what_is_larger_than_the_budget_is_loaded_when_it_is_alone(maker: Maker) -> None:
     shelf = Shelf(5)
 

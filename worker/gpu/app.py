@@ -13,6 +13,7 @@ import transformers
 from celery import Celery
 
 from shared.broker import GENERATE_TASK, Bell, make_celery
+from shared.errors import GenerationFailed
 from shared.ledger import Ledger, worker_name
 from shared.logs import configure_logging
 from shared.settings import Settings
@@ -36,8 +37,7 @@ class GpuWorker:
         name = worker_name(os.getpid())
         store = Ledger(settings.redis_url)
         library = Library(settings, Precision.choose(settings.device, settings.dtype))
-        for model_id in settings.models:
-            library.preload(model_id)
+        _preload(library, settings)
         engine = Engine(
             lane_width=settings.lane_width,
             device=library.device,
@@ -61,6 +61,18 @@ class GpuWorker:
 
     def close(self) -> None:
         self._leases.close()
+
+
+def _preload(library: Library, settings: Settings) -> None:
+    """All models that there is room for; one that is broken must not keep the others from work."""
+    failures = []
+    for model_id in settings.models:
+        try:
+            library.preload(model_id)
+        except GenerationFailed as exc:
+            failures.append(exc)
+    if len(failures) == len(settings.models):
+        raise failures[0]
 
 
 def make_worker_app(settings: Settings) -> Celery:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from shared.jobs import Dialect, JobSpec, Outcome, Scalar
 from shared.missing import NOT_ENLARGED, UNCHECKED
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
+from worker.gpu.painting.chunks import spelled
 from worker.gpu.painting.denoising import first_pass_size
+from worker.gpu.painting.weights import sections
 from worker.gpu.schedulers import Sampling, what_runs
 from worker.gpu.words import Words
 
@@ -23,6 +25,16 @@ SAG_SCHEDULERS = frozenset(
 )
 """Those that work on the signal and the noise of the training's own timesteps, as the method needs."""
 
+WITHOUT_NOISE = {
+    "DDPMScheduler": "DDIMScheduler",
+    "EulerAncestralDiscreteScheduler": "EulerDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler": "KDPM2DiscreteScheduler",
+    "KarrasVeScheduler": "HeunDiscreteScheduler",
+    "ScoreSdeVeScheduler": "EulerDiscreteScheduler",
+    "LCMScheduler": "EulerDiscreteScheduler",
+}
+"""What samples a panorama in place of samplers that draw noise at every step: windows that overlap are
+averaged, and their noise with them, until too little of it is left."""
 LANCZOS = "lanczos"
 
 
@@ -42,11 +54,14 @@ class Plan:
     @property
     def sampling(self) -> Sampling:
         spec = self.spec
-        return Sampling(spec.scheduler, spec.steps, spec.use_karras_sigmas, spec.algorithm_type)
+        name, algorithm = spec.scheduler, spec.algorithm_type
+        if spec.panorama:
+            name, algorithm = WITHOUT_NOISE.get(name, name), None
+        return Sampling(name, spec.steps, spec.use_karras_sigmas, algorithm)
 
     @property
     def self_attention(self) -> SelfAttention | None:
-        if not self.spec.self_attention:
+        if not self.spec.self_attention or not self.kit.model.marks.has_places:
             return None
         is_allowed = what_runs(self.sampling).scheduler in SAG_SCHEDULERS and not self.kit.model.is_xl
         return SelfAttention.SAG if is_allowed else SelfAttention.PAG
@@ -66,7 +81,8 @@ class Plan:
         spec, model = self.spec, self.kit.model
         largest = model.native_side if spec.panorama else max(spec.width, spec.height)
         height, width = min(spec.height, largest), min(spec.width, largest)
-        return spec.tomesd and model.merging.pays(height // model.scale, width // model.scale)
+        pays = model.merging.pays(height // model.scale, width // model.scale)
+        return spec.tomesd and pays and not spec.deterministic  # merging adds up in no fixed order on a GPU
 
     def outcome(self, is_sensitive: Sequence[bool | None], seconds: float) -> Outcome:
         checked = [flag for flag in is_sensitive if flag is not None]
@@ -111,6 +127,7 @@ class Plan:
             "use_karras_sigmas": "yes" if ran.karras else "no",
             "algorithm_type": ran.algorithm or "no",
             "tomesd": "yes" if self.tomesd else "no",
+            "self_attention": "yes" if self.self_attention else "no",
             "self_attention_method": str(self.self_attention) if self.self_attention else None,
             "highres_fix": "yes" if self.highres_fix else "no",
             ("safety_checker" if spec.dialect is Dialect.V6 else "safetychecker"): (
@@ -130,14 +147,16 @@ class Plan:
 
 def plan_job(spec: JobSpec, words: Words, kit: Kit) -> Plan:
     """With the embeddings that no prompt names put into the prompt they are meant for."""
-    return Plan(spec, _naming_embeddings(words, kit), kit)
+    words = _naming_embeddings(words, kit)
+    for prompt in (words.prompt, words.negative_prompt):
+        sections(prompt)  # here and not on the engine's thread: a nasty prompt takes its time
+    return Plan(spec, words, kit)
 
 
 def _naming_embeddings(words: Words, kit: Kit) -> Words:
     prompt, negative = words.prompt, words.negative_prompt
     for embedding in kit.embeddings:
-        heard = f"{prompt} {negative}".lower()
-        if any(trigger.lower() in heard for trigger in embedding.triggers):
+        if spelled(embedding.triggers).search(f"{prompt} {negative}"):
             continue
         if _is_negative(embedding.embedding_id):
             negative = f"{negative}, {embedding.triggers[0]}" if negative else embedding.triggers[0]

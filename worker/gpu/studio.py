@@ -46,8 +46,9 @@ class Studio:
             rendering = self.engine.submit([partial(paint, kit, request) for request in plan.requests])
             on_begin(rendering)
             pictures = rendering.result()
+        finished = [_finished(picture, spec) for picture in pictures]
         outcome = plan.outcome([picture.is_sensitive for picture in pictures], time.monotonic() - started)
-        return Made([_finished(picture, spec) for picture in pictures], outcome)
+        return Made(finished, outcome)
 
 
 def _finished(picture: Picture, spec: JobSpec) -> Pixels:

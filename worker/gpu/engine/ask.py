@@ -19,6 +19,8 @@ class Ask(ABC, Generic[R]):
 
     rows: int = 1
     """How much of a forward's batch it takes."""
+    most_together: int = 1 << 30
+    """How many of these asks may share a forward, whatever memory there is."""
     alone: bool = False
     """Never shares a forward, so that its answer is the same to the last bit whatever else runs."""
 

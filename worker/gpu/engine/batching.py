@@ -17,7 +17,7 @@ class DeviceLost(Exception):
 
 
 def run_split(
-    work: Callable[[Sequence[T]], Sequence[R]],
+    work: Callable[[Sequence[T]], Sequence[R | Exception]],
     items: Sequence[T],
     *,
     on_out_of_memory: Callable[[Sequence[T]], bool],
@@ -28,29 +28,33 @@ def run_split(
     `on_out_of_memory` is told which items did not fit; when it has made room it returns True, and a single
     item is tried once more. Raises `DeviceLost` when repeating makes no sense.
     """
-    has_room = False
+    answers = _attempt(work, items)
+    if not isinstance(answers, Exception):
+        return answers
+    is_out_of_memory = isinstance(answers, torch.OutOfMemoryError)
+    has_room = is_out_of_memory and on_out_of_memory(items)
+    if len(items) > 1:
+        half = len(items) // 2
+        parts = (items[:half], items[half:])
+        return [
+            result for part in parts for result in run_split(work, part, on_out_of_memory=on_out_of_memory)
+        ]
+    if has_room:
+        answers = _attempt(work, items)
+    return [answers] if isinstance(answers, Exception) else answers
+
+
+def _attempt(
+    work: Callable[[Sequence[T]], Sequence[R | Exception]], items: Sequence[T]
+) -> list[R | Exception] | Exception:
+    """The answers, or the error without its traceback: the frames in it keep the failed forward's tensors."""
     try:
         return list(work(items))
-    except torch.OutOfMemoryError as exc:
-        error: Exception = exc
-        logger.warning("out of device memory", extra={"batch": len(items)})
-        has_room = on_out_of_memory(items)
     except torch.AcceleratorError as exc:
         raise DeviceLost(str(exc)) from exc
+    except torch.OutOfMemoryError as exc:
+        logger.warning("out of device memory", extra={"batch": len(items)})
+        return exc.with_traceback(None)
     except Exception as exc:
-        error = exc
         logger.warning("a batch failed", extra={"batch": len(items)}, exc_info=True)
-    if len(items) == 1:
-        return _try_again(work, items, error) if has_room else [error]
-    half = len(items) // 2
-    parts = (items[:half], items[half:])
-    return [result for part in parts for result in run_split(work, part, on_out_of_memory=on_out_of_memory)]
-
-
-def _try_again(
-    work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], error: Exception
-) -> list[R | Exception]:
-    try:
-        return list(work(items))
-    except torch.OutOfMemoryError:
-        return [error]
+        return exc.with_traceback(None)

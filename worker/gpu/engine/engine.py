@@ -94,7 +94,6 @@ class Engine:
                     return False
                 self._inbox.put(None)  # finish what is here first
                 break
-            self._busy_since = time.monotonic()
             for index in range(len(rendering.programs)):
                 sequence = Sequence(rendering, index)
                 self._go_on(sequence, sequence.start)
@@ -112,7 +111,6 @@ class Engine:
         self._turn += 1
         lane.last_turn = self._turn
         batch = lane.take(self._lane_width, self._memory.most_rows(lane.first.size))
-        self._busy_since = time.monotonic()
         answers = run_split(self._forward, [entry.ask for entry in batch], on_out_of_memory=self._narrow)
         self._pace.keep()
         for entry, answer in zip(batch, answers, strict=True):
@@ -123,6 +121,7 @@ class Engine:
                 self._go_on(sequence, partial(sequence.take, entry.position, answer))
 
     def _forward(self, asks: Items[Ask[Any]]) -> Items[Any]:
+        self._busy_since = time.monotonic()
         first, rows = asks[0], sum(ask.rows for ask in asks)
         with self._memory.measured(first.size, rows):
             return first.answer(asks)
@@ -139,6 +138,7 @@ class Engine:
 
     def _go_on(self, sequence: Sequence, step: Callable[[], list[Ask[Any]]]) -> None:
         """Let the program run to its next asks, and queue them."""
+        self._busy_since = time.monotonic()
         try:
             asks = step()
         except (torch.AcceleratorError, DeviceLost) as exc:  # CUDA reports some errors late, at any call
@@ -153,5 +153,9 @@ class Engine:
 
     @staticmethod
     def _end(sequence: Sequence) -> None:
-        sequence.close()
-        sequence.rendering.leave()
+        try:
+            sequence.close()
+        except Exception:
+            logger.exception("a picture was not put away properly")
+        finally:
+            sequence.rendering.leave()

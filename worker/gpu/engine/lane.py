@@ -1,6 +1,6 @@
 """A lane: the asks that may share one forward, in the order in which they came."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,25 @@ class Lane:
         return ended
 
     def take(self, most_asks: int, most_rows: int) -> list[Entry]:
-        """The next forward's asks: those that waited longest, at least one."""
-        batch = [self._waiting.popleft()]
-        if batch[0].ask.alone:
-            return batch
-        rows = batch[0].ask.rows
-        while self._waiting and len(batch) < most_asks and rows + self.first.rows <= most_rows:
-            rows += self.first.rows
-            batch.append(self._waiting.popleft())
+        """The next forward's asks, at least one: those that waited longest, but of every sequence its first
+        before any one's second, so that a picture that asks for hundreds at once delays nobody."""
+        most_asks = 1 if self.first.alone else min(most_asks, self.first.most_together)
+        batch: list[Entry] = []
+        rows = 0
+        for entry in self._in_turn():
+            if batch and (len(batch) == most_asks or rows + entry.ask.rows > most_rows):
+                break
+            batch.append(entry)
+            rows += entry.ask.rows
+        taken = set(map(id, batch))
+        self._waiting = deque(entry for entry in self._waiting if id(entry) not in taken)
         return batch
+
+    def _in_turn(self) -> list[Entry]:
+        seen: Counter[int] = Counter()
+
+        def turn(entry: Entry) -> int:
+            seen[id(entry.sequence)] += 1
+            return seen[id(entry.sequence)]
+
+        return sorted(self._waiting, key=turn)

@@ -5,6 +5,7 @@ free memory allows. Out of memory halves the width for good. Nothing here is gue
 """
 
 import logging
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 USABLE = 0.8
 """Share of the free memory that a forward may take; the rest is for what runs beside it."""
 UNLIMITED = 1 << 30
+UNLIMITED_BYTES = 1 << 62
+MEASURED_EVERY = 32
+"""Forwards of a size between measurements of a width that is known already."""
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -64,7 +68,7 @@ class ProcessMeter:
             _RESET.write_text("5")  # sets the peak back to what is resident now
             self._before = _peak_bytes()
         except OSError:
-            self._before = UNLIMITED
+            self._before = UNLIMITED_BYTES
 
     def taken(self) -> int:
         try:
@@ -92,33 +96,38 @@ def meter_for(device: torch.device) -> Meter:
 
 
 class MemoryModel:
-    """Bytes per row for each size of work, as measured; owned by the engine's thread."""
+    """Bytes per row for each size of work, as measured; owned by the engine's thread.
+
+    A measurement may be too large, when a model is loaded just then, and never too small. So of every width
+    the smallest figure counts, and widths are measured again from time to time.
+    """
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._bytes_per_row: dict[Hashable, float] = {}
-        self._widest: dict[Hashable, int] = {}
+        self._taken: dict[Hashable, dict[int, int]] = {}
+        self._forwards: Counter[Hashable] = Counter()
         self._limits: dict[Hashable, int] = {}
 
     def most_rows(self, size: Hashable) -> int:
         """How many rows may share a forward now; 0 (a single ask) before the first was measured."""
-        per_row = self._bytes_per_row.get(size)
-        if per_row is None:
+        taken = self._taken.get(size)
+        if not taken:
             return 0
+        per_row = max(figure / rows for rows, figure in taken.items())
         fitting = int(USABLE * self._meter.free() / per_row) if per_row > 0 else UNLIMITED
         return min(fitting, self._limits.get(size, UNLIMITED))
 
     @contextmanager
     def measured(self, size: Hashable, rows: int) -> Iterator[None]:
-        """Measures the forward inside, if it is wider than all before it."""
-        if rows <= self._widest.get(size, 0):
+        """Measures the forward inside, if it is the first of its width or its turn has come again."""
+        taken = self._taken.setdefault(size, {})
+        self._forwards[size] += 1
+        if rows in taken and self._forwards[size] % MEASURED_EVERY:
             yield
             return
         self._meter.begin()
         yield
-        per_row = self._meter.taken() / rows
-        self._widest[size] = rows
-        self._bytes_per_row[size] = max(per_row, self._bytes_per_row.get(size, 0.0))
+        taken[rows] = min(self._meter.taken(), taken.get(rows, UNLIMITED_BYTES))
 
     def narrow(self, size: Hashable, rows: int) -> None:
         """A forward of `rows` rows did not fit: at most half as many from now on."""

@@ -106,15 +106,14 @@ class Spandrel:
 
 
 def load_upscaler(name: str, source: str, device: torch.device, dtype: torch.dtype) -> Upscaler:
-    """`source` is a folder in transformers' layout, a file of weights, or a hub id of a Swin2SR.
+    """`source` is a folder in transformers' layout or a file of weights.
 
     Raises `GenerationFailed` if it is none of these or can't be read.
     """
     path = Path(source)
-    if path.is_dir():
-        _expect_swin2sr(name, path)
-    elif path.suffix in FILE_SUFFIXES:
+    if path.suffix in FILE_SUFFIXES:
         return Spandrel.load(name, source, device, dtype)
+    _expect_swin2sr(name, path)
     return Swin2SR.load(name, source, device, dtype)
 
 

@@ -4,6 +4,7 @@ diffusers reads its own format, PEFT's and kohya's; peft runs them. Forwards of 
 other lanes, so what is switched on belongs to all rows of a forward.
 """
 
+import contextlib
 import hashlib
 import logging
 from collections import Counter, OrderedDict
@@ -24,7 +25,7 @@ from shared.jobs import LoraUse
 
 logger = logging.getLogger(__name__)
 
-MOST_ATTACHED = 32
+MOST_ATTACHED = 8
 """LoRAs kept on one model besides those in use; each takes memory, and a little time in every switch."""
 
 
@@ -51,7 +52,8 @@ class Adapters:
         self._pipeline = pipeline
         self._attached: OrderedDict[str, str] = OrderedDict()  # id -> peft's name, least recently used first
         self._users: Counter[str] = Counter()
-        self._active: tuple[LoraUse, ...] = ()
+        self._active: tuple[LoraUse, ...] | None = ()
+        """What is switched on; None while that is not sure."""
 
     @contextmanager
     def held(self, loras: Sequence[Lora]) -> Iterator[None]:
@@ -74,6 +76,7 @@ class Adapters:
         """From now on the model computes with exactly these."""
         if uses == self._active:
             return
+        self._active = None
         with torch.inference_mode(mode=False):
             if uses:
                 names = [self._attached[use.lora_id] for use in uses]
@@ -84,8 +87,9 @@ class Adapters:
         self._active = uses
 
     def _attach(self, lora: Lora) -> None:
+        """Whatever comes of it, the model computes afterwards as it did before."""
         name = "lora_" + hashlib.sha256(lora.lora_id.encode()).hexdigest()[:16]
-        was_active, self._active = self._active, ()
+        was_active, self._active = self._active or (), None
         try:
             with torch.inference_mode(mode=False):
                 # Without its shortcut for memory, which makes every module of the process that is built
@@ -93,16 +97,21 @@ class Adapters:
                 self._pipeline.load_lora_weights(
                     dict(lora.weights), adapter_name=name, low_cpu_mem_usage=False
                 )
+            if not self._layers_of(name):
+                raise ValueError("none of its layers is here")
         except Exception as exc:
             logger.warning("LoRA refused", extra={"lora_id": lora.lora_id}, exc_info=True)
+            self._delete(name)
             raise GenerationFailed(f"LoRA {lora.lora_id} does not fit this model.") from exc
-        if not self._layers_of(name):
-            raise GenerationFailed(
-                f"LoRA {lora.lora_id} does not fit this model: none of its layers is here."
-            )
-        self._attached[lora.lora_id] = name
-        self._active = (LoraUse(lora_id=lora.lora_id, strength=1.0),)  # what loading has switched on
-        self.switch(was_active)
+        else:
+            self._attached[lora.lora_id] = name
+        finally:
+            self.switch(was_active)
+
+    def _delete(self, name: str) -> None:
+        """Also what was loaded of a LoRA that failed half-way."""
+        with contextlib.suppress(Exception), torch.inference_mode(mode=False):
+            self._pipeline.delete_adapters(name)
 
     def _layers_of(self, name: str) -> list[LoraLayer]:
         parts = [self._pipeline.unet, *self._encoders()]
@@ -116,7 +125,5 @@ class Adapters:
     def _forget_oldest(self) -> None:
         unused = [lora_id for lora_id in self._attached if self._users[lora_id] == 0]
         for lora_id in unused[: max(0, len(unused) - MOST_ATTACHED)]:
-            if any(use.lora_id == lora_id for use in self._active):
-                self.switch(())
-            with torch.inference_mode(mode=False):
-                self._pipeline.delete_adapters(self._attached.pop(lora_id))
+            self.switch(())
+            self._delete(self._attached.pop(lora_id))

@@ -20,6 +20,8 @@ class Marks:
     perturbed: Tensor | None = None
     watched: Tensor | None = None
     attended: Tensor | None = None
+    has_places: bool = False
+    """Whether there is self-attention in the middle block; some distilled models have none."""
     """Answer: (watched rows, positions), how much attention each position received, mean over heads."""
 
     def set(self, perturbed: list[int], watched: list[int], device: torch.device) -> None:
@@ -71,6 +73,7 @@ def install(unet: UNet2DConditionModel) -> Marks:
     marks = Marks()
     middle = getattr(unet.mid_block, "attentions", None) or []
     blocks = [block for attention in middle for block in attention.transformer_blocks]
+    marks.has_places = bool(blocks)
     for index, block in enumerate(blocks):
         block.attn1.set_processor(MarkedAttention(marks, watches=index == 0))
     return marks

@@ -6,7 +6,7 @@ thread, while the engine goes on.
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -46,6 +46,7 @@ class Shelf:
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # least recently used first
+        self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
@@ -71,6 +72,12 @@ class Shelf:
         with self._changed:
             return sum(entry.bytes for entry in self._entries.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for room, or behind one that does."""
+        with self._changed:
+            return len(self._waiting)
+
     def evict_unused(self) -> bool:
         """Let go of everything that no job uses; tells whether there was anything."""
         with self._changed:
@@ -83,8 +90,11 @@ class Shelf:
         """Places for all of `wanted` at once, so that two jobs never wait for each other's second half; and
         which of them are ours to load."""
         with self._changed:
-            while not self._make_room(wanted):
-                self._changed.wait()
+            ticket = object()
+            self._waiting.append(ticket)  # in turn, or small jobs would keep a large one waiting for ever
+            self._changed.wait_for(lambda: self._waiting[0] is ticket and self._make_room(wanted))
+            self._waiting.popleft()
+            self._changed.notify_all()
             missing = [each for each in wanted if each.key not in self._entries]
             for each in wanted:
                 self._entries.setdefault(each.key, Entry(each.expected_bytes))
@@ -97,27 +107,31 @@ class Shelf:
         entry = self._entries[wanted.key]
         try:
             loaded = wanted.load()
+            taken = wanted.measure(loaded)
         except Exception as exc:  # noqa: BLE001 - it is passed on, to everybody who waits for this
             with self._changed:
                 del self._entries[wanted.key]
             entry.loaded.set_exception(exc)
             return
         with self._changed:
-            entry.bytes = wanted.measure(loaded)
+            entry.bytes = taken
         entry.loaded.set_result(loaded)
 
     def _make_room(self, wanted: Sequence[Wanted]) -> bool:
         """False if others must finish first. What is larger than the budget may load when it is alone."""
         keys = {each.key for each in wanted}
         missing = sum(each.expected_bytes for each in wanted if each.key not in self._entries)
-        others = [key for key in self._entries if key not in keys]
-        for key in others:
-            if not missing or self._used() + missing <= self._budget:
-                return True
-            if self._entries[key].users == 0:
+        if not missing:
+            return True
+        others = {key: entry for key, entry in self._entries.items() if key not in keys}
+        idle = [key for key, entry in others.items() if entry.users == 0]
+        busy_bytes = self._used() - sum(self._entries[key].bytes for key in idle)
+        if busy_bytes + missing > self._budget and len(idle) < len(others):
+            return False
+        for key in idle:
+            if self._used() + missing > self._budget:
                 self._evict(key)
-        fits = not missing or self._used() + missing <= self._budget
-        return fits or not any(entry.users for key, entry in self._entries.items() if key not in keys)
+        return True
 
     def _used(self) -> int:
         return sum(entry.bytes for entry in self._entries.values())

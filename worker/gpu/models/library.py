@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import torch
+from diffusers import AutoencoderKL
 
 from shared.errors import GenerationFailed
 from shared.jobs import JobSpec
@@ -72,6 +73,7 @@ class Library:
         with self._shelf.borrow(wanted) as lent:
             by_kind: dict[str, Any] = {each.key.kind: thing for each, thing in zip(wanted, lent, strict=True)}
             model: LoadedModel = by_kind[CHECKPOINT]
+            _require_fit(spec.vae, by_kind.get(VAE, model.vae), model)
             yield Kit(
                 model=model,
                 vae=by_kind.get(VAE, model.vae),
@@ -122,6 +124,12 @@ class Library:
     def _embeddings(self, spec: JobSpec) -> tuple[Embedding, ...]:
         files = {name: _find(self._settings.embeddings, name, "Embedding") for name in spec.embeddings}
         return tuple(read_embedding(name, file) for name, file in files.items())
+
+
+def _require_fit(vae_id: str | None, vae: AutoencoderKL, model: LoadedModel) -> None:
+    channels, halvings = int(vae.config.latent_channels), len(vae.config.block_out_channels) - 1
+    if channels != model.latent_channels or 2**halvings != model.scale:
+        raise GenerationFailed(f"VAE {vae_id} does not fit this model: it is made for other latents.")
 
 
 def _find(places: Mapping[str, Path], name: str, what: str) -> Path:

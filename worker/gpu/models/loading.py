@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
+from safetensors import SafetensorError
 
 from shared.errors import GenerationFailed
 from worker.gpu.exclusive import LOADING
@@ -33,7 +34,8 @@ QUIETLY: dict[str, object] = {
     "use_safetensors": True,
     "local_files_only": True,
 }
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 """What the libraries raise for a file that is missing, broken, or of another kind."""
 
 
@@ -88,6 +90,8 @@ def timed(what: str, load: Callable[[], T]) -> T:
     try:
         with LOADING:
             loaded = load()
+    except torch.OutOfMemoryError as exc:
+        raise GenerationFailed(f"{what} does not fit the memory that is free on the server now.") from exc
     except UNREADABLE as exc:
         logger.exception("not loaded", extra={"what": what})
         raise GenerationFailed(f"{what} can't be loaded on the server.") from exc
@@ -113,6 +117,8 @@ def _without_checker(folder: Path) -> dict[str, object]:
 
 def bytes_on_disk(folder: Path, dtype: torch.dtype) -> int:
     """What a checkpoint will take, before it is loaded: files are in fp16 or fp32, memory in `dtype`."""
-    files = [folder] if folder.is_file() else list(folder.rglob("*.safetensors"))
+    files = [folder] if folder.is_file() else [*folder.glob("*.safetensors")]
+    for part in PARTS:
+        files += (folder / part).glob("*.safetensors")
     widest = 2 if dtype is torch.float32 else 1
-    return widest * sum(file.stat().st_size for file in files)
+    return widest * sum(file.stat().st_size for file in files if ".fp16." not in file.name)

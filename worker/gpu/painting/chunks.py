@@ -1,7 +1,7 @@
 """Cuts a prompt of any length into the chunks that a CLIP text encoder reads: 75 tokens between its marks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from transformers import CLIPTokenizer
@@ -52,12 +52,17 @@ def _chunk(tokenizer: CLIPTokenizer, tokens: list[tuple[int, float]]) -> Chunk:
     )
 
 
+def spelled(words: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of `words` as a whole word, in either case; the longest that fits."""
+    either = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?<![\w-])({either})(?![\w-])", re.IGNORECASE)
+
+
 def _tokens(tokenizer: CLIPTokenizer, phrase: Phrase, words: Words) -> list[int]:
     if not words:
         return _plain(tokenizer, phrase.text)
-    spelled = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     ids: list[int] = []
-    for part in re.split(rf"(?i)(?<![\w-])({spelled})(?![\w-])", phrase.text):
+    for part in spelled(words).split(phrase.text):
         ids += words.get(part.lower()) or _plain(tokenizer, part)
     return ids
 

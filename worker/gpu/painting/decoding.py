@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from shared.errors import GenerationFailed
 from worker.gpu.engine import Ask, Pixels
 from worker.gpu.painting.kit import Kit
 
+MOST_POSITIONS = 4 * 64 * 64
+"""Of one decoding: four pictures of 512 px. Decoding gains little from company, and takes much memory."""
 OUT_OF_RANGE = (
     "The model's numbers ran out of range: send a lower guidance_scale, weaker prompt weights or LoRAs."
 )
@@ -23,10 +26,17 @@ class Decode(Ask[Pixels]):
     kit: Kit
     latents: Tensor
     alone_for: object = None
+    in_tiles: bool = False
+    """For a picture that does not fit the device whole; its tiles' borders differ a little."""
 
     @property
     def alone(self) -> bool:  # type: ignore[override]
         return self.alone_for is not None
+
+    @property
+    def most_together(self) -> int:  # type: ignore[override]
+        height, width = self.latents.shape[2:]
+        return max(1, MOST_POSITIONS // (height * width))
 
     @property
     def lane(self) -> Hashable:
@@ -38,17 +48,16 @@ class Decode(Ask[Pixels]):
 
     @property
     def _shape(self) -> tuple[Hashable, ...]:
-        return ("decode", self.kit.model.model_id, self.kit.vae_id, tuple(self.latents.shape[1:]))
+        return (
+            "decode",
+            self.kit.model.model_id,
+            self.kit.vae_id,
+            tuple(self.latents.shape[1:]),
+            self.in_tiles,
+        )
 
     def answer(self, asks: Sequence["Decode"]) -> list[Pixels | Exception]:
-        vae = self.kit.vae
-        stacked = torch.cat([ask.latents for ask in asks]).to(vae.dtype) / vae.config.scaling_factor
-        try:
-            decoded = vae.decode(stacked, return_dict=False)[0]
-        except torch.OutOfMemoryError:
-            if len(asks) > 1:
-                raise
-            decoded = self._decoded_in_tiles(stacked)
+        decoded = self._decoded(torch.cat([ask.latents for ask in asks]))
         is_sound = torch.isfinite(decoded).flatten(1).all(1).tolist()
         pixels = (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float()
         # the stock pipeline rounds the same way: to the nearest of 256 levels
@@ -58,11 +67,25 @@ class Decode(Ask[Pixels]):
             for picture, sound in zip(pictures, is_sound, strict=True)
         ]
 
-    def _decoded_in_tiles(self, latents: Tensor) -> Tensor:
-        """For a picture that does not fit the device whole; its tiles' borders differ a little."""
-        self.kit.vae.enable_tiling()
+    def _decoded(self, latents: Tensor) -> Tensor:
+        vae = self.kit.vae
+        unscaled = _unscaled(vae, latents.to(vae.dtype))
+        if not self.in_tiles:
+            whole: Tensor = vae.decode(unscaled, return_dict=False)[0]
+            return whole
+        vae.enable_tiling()
         try:
-            decoded: Tensor = self.kit.vae.decode(latents, return_dict=False)[0]
+            joined: Tensor = vae.decode(unscaled, return_dict=False)[0]
         finally:
-            self.kit.vae.disable_tiling()
-        return decoded
+            vae.disable_tiling()
+        return joined
+
+
+def _unscaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """As the autoencoder's config says: most have one factor, some a mean and a spread for each channel."""
+    mean, spread = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
+    factor = float(vae.config.scaling_factor)
+    if mean is None or spread is None:
+        return latents / factor
+    shape = (1, len(mean), 1, 1)
+    return latents * latents.new_tensor(spread).view(shape) / factor + latents.new_tensor(mean).view(shape)

@@ -1,8 +1,10 @@
 """From noise to finished latents: the plain loop, panoramas, and two passes for large pictures."""
 
+import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -97,7 +99,7 @@ class Denoising:
         start = self._scheduler()
         latents = self._noise(height, width) * start.init_noise_sigma
         windows = views(latents.shape[2], latents.shape[3], model.native_side // model.scale)
-        schedulers = [self._scheduler() for _ in windows]
+        schedulers = [copy.deepcopy(start) for _ in windows]
         progress = Progress(self.note, len(start.timesteps))
         for timestep in start.timesteps:
             crops = [latents[:, :, rows, columns] for rows, columns in windows]
@@ -107,20 +109,25 @@ class Denoising:
                     for each, crop in zip(schedulers, crops, strict=True)
                 ]
             )
-            total, count = torch.zeros_like(latents), torch.zeros_like(latents[:1, :1])
+            total = torch.zeros_like(latents, dtype=torch.float32)  # fp16 can't hold sums of noisy latents
+            count = torch.zeros_like(total[:1, :1])
             for index, (rows, columns) in enumerate(windows):
                 each = schedulers[index]
                 stepped = each.step(predictions[index], timestep, crops[index], **self._options(each))
                 total[:, :, rows, columns] += stepped.prev_sample
                 count[:, :, rows, columns] += 1
-            latents = total / count
+            latents = (total / count).to(model.dtype)
             progress.step()
         return latents
 
     def _options(self, scheduler: Scheduler) -> Mapping[str, Any]:
-        accepted = inspect.signature(scheduler.step).parameters
         options = {"eta": 0.0, "generator": self.generator}
-        return {name: value for name, value in options.items() if name in accepted}
+        return {name: value for name, value in options.items() if name in _step_options(type(scheduler))}
+
+
+@lru_cache
+def _step_options(kind: type[Scheduler]) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.step).parameters)
 
 
 def first_pass_size(height: int, width: int, native: int, scale: int) -> tuple[int, int]:

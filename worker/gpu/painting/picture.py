@@ -1,8 +1,9 @@
 """The program that makes one picture, from its prompts to its pixels."""
 
+import torch
 from torch import Tensor
 
-from worker.gpu.engine import Note, Picture, Steps, one
+from worker.gpu.engine import Note, Picture, Pixels, Steps, one
 from worker.gpu.painting.checking import Check
 from worker.gpu.painting.conditions import condition
 from worker.gpu.painting.decoding import Decode
@@ -18,7 +19,7 @@ def paint(kit: Kit, request: PictureRequest, note: Note) -> Steps[Picture]:
     alone = object() if request.deterministic else None
     with kit.model.adapters.held(kit.loras):
         latents = yield from _latents(kit, request, note, alone)
-    pixels = yield from one(Decode(kit, latents, alone))
+    pixels = yield from _decoded(kit, latents, alone)
     is_sensitive = None
     if request.safety_checker and kit.checker:
         is_sensitive = yield from one(Check(kit.checker, pixels, alone))
@@ -26,6 +27,14 @@ def paint(kit: Kit, request: PictureRequest, note: Note) -> Steps[Picture]:
         return Picture(lambda: pixels, is_sensitive)
     develop = yield from enlarged(kit.upscaler, pixels, alone)
     return Picture(develop, is_sensitive)
+
+
+def _decoded(kit: Kit, latents: Tensor, alone: object) -> Steps[Pixels]:
+    """Whole, or in tiles if it does not fit even after all room was made."""
+    try:
+        return (yield from one(Decode(kit, latents, alone)))
+    except torch.OutOfMemoryError:
+        return (yield from one(Decode(kit, latents, alone, in_tiles=True)))
 
 
 def _latents(kit: Kit, request: PictureRequest, note: Note, alone: object) -> Steps[Tensor]:

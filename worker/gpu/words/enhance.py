@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
-WEIGHT = re.compile(r":\s*[+-]?\d*\.?\d+\s*(?=[)\]])")
+WEIGHT = re.compile(r":\s*[+-]?(?:\d+(?:\.\d+)?|\.\d+)\s*(?=[)\]])")
 """The number in `(word:1.3)`, which is no word of the prompt."""
 WORD_OR_STOP = re.compile(r"[^\W_]+|[,;|\n]")
 """Words count as neighbours through brackets, dashes and underscores, but not through a comma."""

@@ -27,7 +27,7 @@ SYNTAX = re.compile(
     r"""(
     <[^<>]*>                               # <lora:name:1>
     | \\.                                  # an escaped bracket
-    | :\s*[+-]?\d*\.?\d+\s*(?=[)\]])       # a weight
+    | :\s*[+-]?(?:\d+(?:\.\d+)?|\.\d+)\s*(?=[)\]])       # a weight
     | \b(?:BREAK|AND)\b
     | [()\[\]{}|,;:\n]
     | [，、،；。．！]
@@ -41,6 +41,8 @@ ENGLISH_STOPS = {"，": ", ", "、": ", ", "،": ", ", "；": "; ", "。": ". ",
 BEAMS = 4
 LONGEST = 200
 """In tokens, of one piece and of its translation."""
+AT_ONCE, MOST_PIECES = 16, 256
+"""Pieces in one run of the model, and in one prompt; pieces beyond that stay as they are."""
 LONGEST_SIGN = 4
 """In letters, of words in capitals such as `RAW` and `DSLR`, which are the same in all languages."""
 MARGIN = 10
@@ -86,9 +88,13 @@ class Translator:
         wanted = [i for i in range(0, len(pieces), 2) if needs_translation(pieces[i], language)]
         if not wanted:
             return text
-        english = self._translate([pieces[i].strip() for i in wanted], language)
-        for i, translated in zip(wanted, english, strict=True):
-            pieces[i] = in_place_of(pieces[i], translated)
+        distinct = list(dict.fromkeys(pieces[i].strip() for i in wanted))[:MOST_PIECES]
+        english: dict[str, str] = {}
+        for start in range(0, len(distinct), AT_ONCE):
+            part = distinct[start : start + AT_ONCE]
+            english |= zip(part, self._translate(part, language), strict=True)
+        for i in wanted:
+            pieces[i] = in_place_of(pieces[i], english.get(pieces[i].strip(), ""))
         return "".join(chain.from_iterable(zip(pieces[::2], [*map(_stop, pieces[1::2]), ""], strict=True)))
 
     @torch.inference_mode()
