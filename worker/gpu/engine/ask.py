@@ -21,18 +21,28 @@ class Ask(ABC, Generic[R]):
     """How much of a forward's batch it takes."""
     most_together: int = 1 << 30
     """How many of these asks may share a forward, whatever memory there is."""
-    alone: bool = False
-    """Never shares a forward, so that its answer is the same to the last bit whatever else runs."""
+    alone_for: object = None
+    """Something of its own for an ask that never shares a forward, so that its answer is the same to the last
+    bit whatever else runs."""
+
+    @property
+    def alone(self) -> bool:
+        return self.alone_for is not None
 
     @property
     @abstractmethod
+    def shape(self) -> Hashable:
+        """What can be stacked with this, and what the memory for a row depends on."""
+
+    @property
+    def state(self) -> Hashable:
+        """What the model is switched to for this ask."""
+        return None
+
+    @property
     def lane(self) -> Hashable:
         """Asks of equal lanes can share a forward."""
-
-    @property
-    @abstractmethod
-    def size(self) -> Hashable:
-        """What the memory that a row needs depends on, besides the number of rows."""
+        return (self.shape, self.state, self.alone_for)
 
     @abstractmethod
     def answer(self, asks: Sequence[Self]) -> Sequence[R | Exception]:

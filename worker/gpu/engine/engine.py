@@ -110,7 +110,7 @@ class Engine:
         lane = min(self._lanes.values(), key=lambda each: (not each.first.urgent, each.last_turn))
         self._turn += 1
         lane.last_turn = self._turn
-        batch = lane.take(self._lane_width, self._memory.most_rows(lane.first.size))
+        batch = lane.take(self._lane_width, self._memory.most_rows(lane.first.shape))
         answers = run_split(self._forward, [entry.ask for entry in batch], on_out_of_memory=self._narrow)
         self._pace.keep()
         for entry, answer in zip(batch, answers, strict=True):
@@ -123,12 +123,12 @@ class Engine:
     def _forward(self, asks: Items[Ask[Any]]) -> Items[Any]:
         self._busy_since = time.monotonic()
         first, rows = asks[0], sum(ask.rows for ask in asks)
-        with self._memory.measured(first.size, rows):
+        with self._memory.measured(first.shape, rows):
             return first.answer(asks)
 
     def _narrow(self, asks: Items[Ask[Any]]) -> bool:
         if len(asks) > 1:
-            self._memory.narrow(asks[0].size, sum(ask.rows for ask in asks))
+            self._memory.narrow(asks[0].shape, sum(ask.rows for ask in asks))
             has_room = True
         else:
             has_room = self._make_room()

@@ -19,15 +19,7 @@ class Check(Ask[bool]):
     alone_for: object = None
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
-        return self.alone_for is not None
-
-    @property
-    def lane(self) -> Hashable:
-        return ("check", self.alone_for)
-
-    @property
-    def size(self) -> Hashable:
+    def shape(self) -> Hashable:
         return "check"
 
     def answer(self, asks: Sequence["Check"]) -> list[bool]:

@@ -30,24 +30,12 @@ class Decode(Ask[Pixels]):
     """For a picture that does not fit the device whole; its tiles' borders differ a little."""
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
-        return self.alone_for is not None
-
-    @property
     def most_together(self) -> int:  # type: ignore[override]
         height, width = self.latents.shape[2:]
         return max(1, MOST_POSITIONS // (height * width))
 
     @property
-    def lane(self) -> Hashable:
-        return (*self._shape, self.alone_for)
-
-    @property
-    def size(self) -> Hashable:
-        return self._shape
-
-    @property
-    def _shape(self) -> tuple[Hashable, ...]:
+    def shape(self) -> Hashable:
         return (
             "decode",
             self.kit.model.model_id,

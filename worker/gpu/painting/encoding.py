@@ -40,16 +40,12 @@ class Encode(Ask[Encoded]):
         return len(self.chunks[0])
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
-        return self.alone_for is not None
-
-    @property
-    def lane(self) -> Hashable:
-        return ("encode", self.model.model_id, self.loras, self.clip_skip, self.alone_for)
-
-    @property
-    def size(self) -> Hashable:
+    def shape(self) -> Hashable:
         return ("encode", self.model.model_id)
+
+    @property
+    def state(self) -> Hashable:
+        return (self.loras, self.clip_skip)
 
     def answer(self, asks: Sequence["Encode"]) -> list[Encoded]:
         self.model.adapters.switch(self.loras)

@@ -21,19 +21,7 @@ class Enlarge(Ask[Pixels]):
     alone_for: object = None
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
-        return self.alone_for is not None
-
-    @property
-    def lane(self) -> Hashable:
-        return (*self._shape, self.alone_for)
-
-    @property
-    def size(self) -> Hashable:
-        return self._shape
-
-    @property
-    def _shape(self) -> tuple[Hashable, ...]:
+    def shape(self) -> Hashable:
         return ("enlarge", self.upscaler.name, self.tile.shape)
 
     def answer(self, asks: Sequence["Enlarge"]) -> list[Pixels]:

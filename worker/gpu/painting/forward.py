@@ -40,21 +40,13 @@ class Forward(Ask[Prediction]):
         return self.conditions.rows
 
     @property
-    def alone(self) -> bool:  # type: ignore[override]
-        return self.alone_for is not None
-
-    @property
-    def lane(self) -> Hashable:
-        return (*self._shape, self.loras, self.alone_for)
-
-    @property
-    def size(self) -> Hashable:
-        return self._shape
-
-    @property
-    def _shape(self) -> tuple[Hashable, ...]:
+    def shape(self) -> Hashable:
         tokens = self.conditions.embeddings.shape[1]
         return ("denoise", self.model.model_id, tuple(self.latents.shape[1:]), tokens, self.tomesd)
+
+    @property
+    def state(self) -> Hashable:
+        return self.loras
 
     def answer(self, asks: Sequence["Forward"]) -> list[Prediction]:
         model = self.model
