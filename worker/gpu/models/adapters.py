@@ -52,6 +52,7 @@ class Adapters:
         self._pipeline = pipeline
         self._attached: OrderedDict[str, str] = OrderedDict()  # id -> peft's name, least recently used first
         self._users: Counter[str] = Counter()
+        self._layers: list[LoraLayer] = []
         self._active: tuple[LoraUse, ...] | None = ()
         """What is switched on; None while that is not sure."""
 
@@ -77,13 +78,14 @@ class Adapters:
         if uses == self._active:
             return
         self._active = None
+        names = [self._attached[use.lora_id] for use in uses]
         with torch.inference_mode(mode=False):
-            if uses:
-                names = [self._attached[use.lora_id] for use in uses]
-                self._pipeline.enable_lora()
-                self._pipeline.set_adapters(names, [use.strength for use in uses])
-            else:
-                self._pipeline.disable_lora()
+            for layer in self._layers:  # what diffusers' set_adapters does, without its search for the layers
+                layer.enable_adapters(enabled=bool(uses))
+                if uses:
+                    layer.set_adapter(names)
+                for name, use in zip(names, uses, strict=True):
+                    layer.set_scale(name, use.strength)
         self._active = uses
 
     def _attach(self, lora: Lora) -> None:
@@ -97,7 +99,8 @@ class Adapters:
                 self._pipeline.load_lora_weights(
                     dict(lora.weights), adapter_name=name, low_cpu_mem_usage=False
                 )
-            if not self._layers_of(name):
+            self._layers = self._find_layers()
+            if not any(name in layer.lora_A for layer in self._layers):
                 raise ValueError("none of its layers is here")
         except Exception as exc:
             logger.warning("LoRA refused", extra={"lora_id": lora.lora_id}, exc_info=True)
@@ -112,11 +115,11 @@ class Adapters:
         """Also what was loaded of a LoRA that failed half-way."""
         with contextlib.suppress(Exception), torch.inference_mode(mode=False):
             self._pipeline.delete_adapters(name)
+        self._layers = self._find_layers()
 
-    def _layers_of(self, name: str) -> list[LoraLayer]:
+    def _find_layers(self) -> list[LoraLayer]:
         parts = [self._pipeline.unet, *self._encoders()]
-        layers = [module for part in parts for module in part.modules() if isinstance(module, LoraLayer)]
-        return [layer for layer in layers if name in layer.lora_A]
+        return [module for part in parts for module in part.modules() if isinstance(module, LoraLayer)]
 
     def _encoders(self) -> list[torch.nn.Module]:
         names = ("text_encoder", "text_encoder_2")
