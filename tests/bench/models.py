@@ -6,7 +6,6 @@ import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
-    DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -15,61 +14,97 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from shared.settings import DEMO
 from tests.support import tiny
+from worker.gpu.models.loaded import LoadedModel, from_pipeline
 from worker.gpu.models.precision import Precision
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured, and at which size."""
+    """What is measured, and at which size.
+
+    Two copies of the weights: loading a model for the engine changes its UNet's attention, and the stock
+    pipeline is to run as diffusers made it.
+    """
 
     name: str
-    pipeline: diffusers.DiffusionPipeline
+    stock: diffusers.DiffusionPipeline
+    model: LoadedModel
     side: int
 
 
 def subject(name: str, device: str, side: int | None) -> Subject:
-    make, usual = {"demo": (_demo, 128), "sd15": (_sd15, 512), "sdxl": (_sdxl, 1024)}[name]
+    make, usual = MODELS[name]
     precision = Precision.choose(device, "auto")
-    pipeline = make().to(precision.device, precision.dtype)
+    stock, ours = (_placed(make(precision.device), precision) for _ in range(2))
+    # the worker keeps an autoencoder in float32 where its config asks for it; SDXL's stock pipeline does so
+    # during each call, Stable Diffusion's never
+    vae_dtype = precision.vae_dtype(force_upcast=bool(ours.vae.config.force_upcast))
+    if vae_dtype != ours.vae.dtype:
+        ours.vae.to(vae_dtype)
+    return Subject(name, stock, from_pipeline(name, ours), side or usual)
+
+
+def _placed(
+    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline, precision: Precision
+) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
+    """In the number format and memory layout that the worker would choose."""
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval().to(precision.device)
+            if part.dtype != precision.dtype:
+                part.to(precision.dtype)
     pipeline.unet.to(memory_format=precision.memory_format)
     pipeline.vae.to(memory_format=precision.memory_format)
     pipeline.set_progress_bar_config(disable=True)
-    return Subject(name, pipeline, side or usual)
+    return pipeline
 
 
-def _demo() -> StableDiffusionPipeline:
-    return StableDiffusionPipeline.from_pretrained(DEMO / "model", dtype=torch.float32, safety_checker=None)
+def _demo(device: torch.device) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline.from_pretrained(
+        DEMO / "model", dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )
 
 
-def _sd15() -> StableDiffusionPipeline:
+def _sd15(device: torch.device) -> StableDiffusionPipeline:
     """Stable Diffusion 1.5 in every size but its vocabulary."""
     words = tiny.tokenizer()
+    torch.manual_seed(0)
+    with device:  # drawing a billion weights takes a GPU no time
+        networks = {"vae": _vae(), "unet": sd15_unet(), "text_encoder": _small_encoder()}
     return StableDiffusionPipeline(
-        vae=_vae(),
-        text_encoder=CLIPTextModel(_text(len(words), width=768, layers=12, heads=12)),
+        **networks,
         tokenizer=words,
-        unet=sd15_unet(),
-        scheduler=_scheduler(),
+        scheduler=tiny.noise_schedule("epsilon"),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
 
 
-def _sdxl() -> StableDiffusionXLPipeline:
+def _sdxl(device: torch.device) -> StableDiffusionXLPipeline:
     """SDXL in every size but its vocabulary."""
     words = tiny.tokenizer()
-    second = _text(len(words), width=1280, layers=32, heads=20, projection=1280)
+    torch.manual_seed(0)
+    with device:
+        large = _text(len(words), width=1280, layers=32, heads=20, projection=1280)
+        networks = {
+            "vae": _vae(),
+            "unet": sdxl_unet(),
+            "text_encoder": _small_encoder(),
+            "text_encoder_2": CLIPTextModelWithProjection(large),
+        }
     return StableDiffusionXLPipeline(
-        vae=_vae(),
-        text_encoder=CLIPTextModel(_text(len(words), width=768, layers=12, heads=12)),
-        text_encoder_2=CLIPTextModelWithProjection(second),
+        **networks,
         tokenizer=words,
         tokenizer_2=words,
-        unet=sdxl_unet(),
-        scheduler=_scheduler(),
+        scheduler=tiny.noise_schedule("epsilon"),
         add_watermarker=False,
     )
+
+
+def _small_encoder() -> CLIPTextModel:
+    """The one of Stable Diffusion 1.x, which SDXL has beside a larger one."""
+    return CLIPTextModel(_text(len(tiny.tokenizer()), width=768, layers=12, heads=12))
 
 
 def sd15_unet() -> UNet2DConditionModel:
@@ -117,7 +152,5 @@ def _text(words: int, *, width: int, layers: int, heads: int, projection: int = 
     )
 
 
-def _scheduler() -> DPMSolverMultistepScheduler:
-    return DPMSolverMultistepScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
-    )
+MODELS = {"demo": (_demo, 128), "sd15": (_sd15, 512), "sdxl": (_sdxl, 1024)}
+"""How each is made, and its usual side in pixels."""

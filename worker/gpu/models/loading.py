@@ -56,7 +56,11 @@ def load_checkpoint(model_id: str, folder: Path, precision: Precision, tuning: T
             if encoder is not None:
                 encoder.to(precision.device, precision.dtype)
         pipeline.unet.to(precision.device, precision.dtype, memory_format=precision.memory_format)
-        _place_vae(pipeline.vae, precision)
+        # the config's default for models that say nothing is True, and only SDXL's means it
+        is_fragile = isinstance(pipeline, StableDiffusionXLPipeline) and bool(
+            pipeline.vae.config.force_upcast
+        )
+        _place_vae(pipeline.vae, precision, is_fragile=is_fragile)
         loaded = from_pipeline(
             model_id,
             pipeline,
@@ -74,13 +78,14 @@ def load_vae(vae_id: str, folder: Path, precision: Precision) -> AutoencoderKL:
     """Raises `GenerationFailed` if the folder holds no autoencoder."""
 
     def load() -> AutoencoderKL:
-        return _place_vae(AutoencoderKL.from_pretrained(folder, **QUIETLY), precision)
+        vae = AutoencoderKL.from_pretrained(folder, **QUIETLY)
+        return _place_vae(vae, precision, is_fragile=bool(vae.config.force_upcast))
 
     return timed(f"VAE {vae_id}", load)
 
 
-def _place_vae(vae: AutoencoderKL, precision: Precision) -> AutoencoderKL:
-    dtype = precision.vae_dtype(force_upcast=bool(vae.config.force_upcast))
+def _place_vae(vae: AutoencoderKL, precision: Precision, *, is_fragile: bool) -> AutoencoderKL:
+    dtype = precision.vae_dtype(force_upcast=is_fragile)
     return vae.to(precision.device, dtype, memory_format=precision.memory_format)
 
 
