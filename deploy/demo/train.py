@@ -180,7 +180,7 @@ class Training:
         unfinished.rename(folder)
 
 
-class _WithFields(logging.Formatter):
+class WithFields(logging.Formatter):
     """The message and, behind it, what the event carries."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     arguments = parser.parse_args()
     handler = logging.StreamHandler()
-    handler.setFormatter(_WithFields("%(asctime)s %(message)s"))
+    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     torch.set_num_threads(arguments.threads)
     training = Training(stages=arguments.out / "stages", minutes=arguments.minutes)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from deploy.demo.measure import MODEL
-from deploy.demo.train import _WithFields
+from deploy.demo.train import WithFields
 from deploy.demo.training.embedding import save_embedding, train_sunset
 from deploy.demo.training.lora import Company, Studio, save_as_kohya, save_as_peft, train_lora
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
     handler = logging.StreamHandler()
-    handler.setFormatter(_WithFields("%(asctime)s %(message)s"))
+    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     torch.set_num_threads(arguments.threads)
     minute = arguments.minutes / sum(SHARES.values())
