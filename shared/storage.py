@@ -17,6 +17,7 @@ _NAME = re.compile(rf"(?:{TEMP_FOLDER})?(?:{_UUID}-\d+|\d+-{_UUID})\.(?:png|base
 CONTENT_TYPES = {".png": "image/png", ".base64": "text/plain; charset=us-ascii"}
 WRITING = ".writing-"
 LONGEST_WRITE_S = 3600.0
+GRACE_SHARE = 0.01
 
 
 class FolderStorage:
@@ -58,11 +59,13 @@ class FolderStorage:
         try:
             return path.stat().st_mtime + self._temp_life_s - time.time()
         except FileNotFoundError:  # it was deleted just now
-            return 0.0
+            return -math.inf
 
     def remove_expired(self) -> int:
         """Delete temporary files whose time is over, and what killed workers were writing; tells how many."""
-        expired = [path for path in self._temp.iterdir() if self.life_left_s(path) <= 0]
+        # a little later than they stop being served, so that nobody is just reading them
+        grace_s = GRACE_SHARE * self._temp_life_s
+        expired = [path for path in self._temp.iterdir() if self.life_left_s(path) <= -grace_s]
         abandoned = [path for path in self._folder.rglob(f"{WRITING}*") if _age_s(path) > LONGEST_WRITE_S]
         for path in (*expired, *abandoned):
             path.unlink(missing_ok=True)  # another gateway may have been faster

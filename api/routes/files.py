@@ -24,6 +24,6 @@ async def generation(request: Request, name: str) -> Response:
     if path is None:
         error = BadRequest("File not found: it is not ready yet, or it has expired.")
         return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND, {"Cache-Control": "no-store"})
-    max_age = int(min(LONGEST_CACHE_S, storage.life_left_s(path)))
+    max_age = int(max(0, min(LONGEST_CACHE_S, storage.life_left_s(path))))
     headers = {"Cache-Control": f"public, max-age={max_age}, immutable", "X-Content-Type-Options": "nosniff"}
     return FileResponse(path, media_type=CONTENT_TYPES[path.suffix], headers=headers)
