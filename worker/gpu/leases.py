@@ -112,16 +112,13 @@ class LeaseKeeper:
         while time.monotonic() < due:
             if self._stop.wait(min(PROGRESS_S, self._settings.beat_s)):
                 return True
-            if self._progress() != self._told:
+            if _progress(self._current()) != self._told:
                 break
         return False
 
-    def _progress(self) -> dict[str, float]:
-        return {hold.claim.token: hold.held.progress for hold in self._current()}
-
     def _beat(self) -> None:
         holds = self._current()
-        self._told = {hold.claim.token: hold.held.progress for hold in holds}
+        self._told = _progress(holds)
         facts = {
             "device": str(self._library.device),
             "models": self._library.loaded_ids,
@@ -139,3 +136,7 @@ class LeaseKeeper:
     def _current(self) -> list[Hold]:
         with self._lock:
             return list(self._holds.values())
+
+
+def _progress(holds: list[Hold]) -> dict[str, float]:
+    return {hold.claim.token: hold.held.progress for hold in holds}

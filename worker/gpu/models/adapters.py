@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from shared.errors import GenerationFailed
 from shared.jobs import LoraUse
+from worker.gpu.models.parts import Pipeline, text_parts
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def read_lora(lora_id: str, file: Path) -> Lora:
 class Adapters:
     """The LoRAs of one model; owned by the engine's thread."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._attached: OrderedDict[str, str] = OrderedDict()  # id -> peft's name, least recently used first
         self._users: Counter[str] = Counter()
@@ -118,12 +118,8 @@ class Adapters:
         self._layers = self._find_layers()
 
     def _find_layers(self) -> list[LoraLayer]:
-        parts = [self._pipeline.unet, *self._encoders()]
+        parts = [self._pipeline.unet, *(network for _, network in text_parts(self._pipeline))]
         return [module for part in parts for module in part.modules() if isinstance(module, LoraLayer)]
-
-    def _encoders(self) -> list[torch.nn.Module]:
-        names = ("text_encoder", "text_encoder_2")
-        return [encoder for name in names if (encoder := getattr(self._pipeline, name, None)) is not None]
 
     def _forget_oldest(self) -> None:
         unused = [lora_id for lora_id in self._attached if self._users[lora_id] == 0]

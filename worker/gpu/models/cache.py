@@ -70,7 +70,7 @@ class Shelf:
 
     def bytes(self) -> int:
         with self._changed:
-            return sum(entry.bytes for entry in self._entries.values())
+            return self._used()
 
     @property
     def waiting(self) -> int:

@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from shared.errors import GenerationFailed
+from worker.gpu.models.parts import Network
 
 WEBUI_KEY = "emb_params"
 XL_KEYS = ("clip_l", "clip_g")
@@ -62,7 +62,7 @@ def _rows(tensor: Tensor) -> Tensor:
 class Vocabulary:
     """The table of one text encoder; owned by the engine's thread."""
 
-    def __init__(self, encoder: CLIPTextModel | CLIPTextModelWithProjection) -> None:
+    def __init__(self, encoder: Network) -> None:
         self._encoder = encoder
         self._ids: dict[str, tuple[int, ...]] = {}
 

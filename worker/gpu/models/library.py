@@ -73,10 +73,11 @@ class Library:
         with self._shelf.borrow(wanted) as lent:
             by_kind: dict[str, Any] = {each.key.kind: thing for each, thing in zip(wanted, lent, strict=True)}
             model: LoadedModel = by_kind[CHECKPOINT]
-            _require_fit(spec.vae, by_kind.get(VAE, model.vae), model)
+            vae: AutoencoderKL = by_kind.get(VAE, model.vae)
+            _require_fit(spec.vae, vae, model)
             yield Kit(
                 model=model,
-                vae=by_kind.get(VAE, model.vae),
+                vae=vae,
                 vae_id=spec.vae or "",
                 loras=loras,
                 embeddings=embeddings,

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTokenizer
 
 from worker.gpu.models.adapters import Adapters
 from worker.gpu.models.attention import Marks, install
 from worker.gpu.models.embeddings import Vocabulary
 from worker.gpu.models.merging import TokenMerging
+from worker.gpu.models.parts import Network, Pipeline, text_parts
 from worker.gpu.models.precision import NAMES
 
 
@@ -20,7 +21,7 @@ class TextEncoder:
     """One CLIP text encoder with its tokenizer, and the words that textual inversions added to it."""
 
     tokenizer: CLIPTokenizer
-    network: CLIPTextModel | CLIPTextModelWithProjection
+    network: Network
     vocabulary: Vocabulary
 
 
@@ -29,7 +30,7 @@ class LoadedModel:
     """Weights are shared by all jobs; what is per job (LoRAs, merging) is switched on for each forward."""
 
     model_id: str
-    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline
+    pipeline: Pipeline
     encoders: tuple[TextEncoder, ...]
     unet: UNet2DConditionModel
     vae: AutoencoderKL
@@ -71,19 +72,18 @@ class LoadedModel:
 
 def from_pipeline(
     model_id: str,
-    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline,
+    pipeline: Pipeline,
     *,
     merged_share: float = 0.5,
     compiled: bool = False,
 ) -> LoadedModel:
     """The parts of a loaded diffusers pipeline, sharing its weights."""
-    pairs = [(pipeline.tokenizer, pipeline.text_encoder)]
-    if isinstance(pipeline, StableDiffusionXLPipeline):
-        pairs.append((pipeline.tokenizer_2, pipeline.text_encoder_2))
     return LoadedModel(
         model_id=model_id,
         pipeline=pipeline,
-        encoders=tuple(TextEncoder(words, network, Vocabulary(network)) for words, network in pairs),
+        encoders=tuple(
+            TextEncoder(words, network, Vocabulary(network)) for words, network in text_parts(pipeline)
+        ),
         unet=pipeline.unet,
         vae=pipeline.vae,
         scheduler_config=pipeline.scheduler.config,

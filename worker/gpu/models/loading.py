@@ -15,16 +15,22 @@ from safetensors import SafetensorError
 from shared.errors import GenerationFailed
 from worker.gpu.exclusive import LOADING
 from worker.gpu.models.loaded import LoadedModel, from_pipeline
+from worker.gpu.models.parts import Pipeline, text_parts
 from worker.gpu.models.precision import Precision
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FAMILIES = {
-    "StableDiffusionPipeline": StableDiffusionPipeline,
-    "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
+# A checkpoint's own safety checker would work inside its pipeline; ours sees every model's pictures.
+FAMILIES: dict[str, tuple[type[Pipeline], dict[str, object]]] = {
+    "StableDiffusionPipeline": (
+        StableDiffusionPipeline,
+        {"safety_checker": None, "requires_safety_checker": False},
+    ),
+    "StableDiffusionXLPipeline": (StableDiffusionXLPipeline, {"add_watermarker": False}),
 }
+"""A folder's `_class_name`: its class, and what that is loaded with."""
 # What must not happen while the engine's thread works on: the shortcut for memory makes every module that
 # is built meanwhile an empty one (it may be attaching a LoRA), and loading in another number format makes
 # that the whole process's default. So weights are read as float32 and converted afterwards.
@@ -51,10 +57,10 @@ def load_checkpoint(model_id: str, folder: Path, precision: Precision, tuning: T
     """Raises `GenerationFailed` if the folder holds no checkpoint that is known here."""
 
     def load() -> LoadedModel:
-        pipeline = _family(folder).from_pretrained(folder, **QUIETLY, **_without_checker(folder))
-        for encoder in (pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)):
-            if encoder is not None:
-                encoder.to(precision.device, precision.dtype)
+        family, options = _family(folder)
+        pipeline = family.from_pretrained(folder, **QUIETLY, **options)
+        for _, encoder in text_parts(pipeline):
+            encoder.to(precision.device, precision.dtype)
         pipeline.unet.to(precision.device, precision.dtype, memory_format=precision.memory_format)
         # the config's default for models that say nothing is True, and only SDXL's means it
         is_fragile = isinstance(pipeline, StableDiffusionXLPipeline) and bool(
@@ -104,20 +110,12 @@ def timed(what: str, load: Callable[[], T]) -> T:
     return loaded
 
 
-def _family(folder: Path) -> type[StableDiffusionPipeline] | type[StableDiffusionXLPipeline]:
+def _family(folder: Path) -> tuple[type[Pipeline], dict[str, object]]:
     index = json.loads((folder / "model_index.json").read_text())
     name = str(index["_class_name"])
     if name not in FAMILIES:
         raise ValueError(f"{name} is no family of models that is known here")
-    family: type[StableDiffusionPipeline] | type[StableDiffusionXLPipeline] = FAMILIES[name]
-    return family
-
-
-def _without_checker(folder: Path) -> dict[str, object]:
-    """A checkpoint's own safety checker would work inside its pipeline; ours sees every model's pictures."""
-    if _family(folder) is StableDiffusionPipeline:
-        return {"safety_checker": None, "requires_safety_checker": False}
-    return {"add_watermarker": False}
+    return FAMILIES[name]
 
 
 def bytes_on_disk(folder: Path, dtype: torch.dtype) -> int:

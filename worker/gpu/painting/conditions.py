@@ -60,25 +60,25 @@ def condition(kit: Kit, request: PictureRequest, alone: object) -> Steps[Conditi
 
 
 def _asks(kit: Kit, request: PictureRequest, texts: Sequence[str], alone: object) -> list[Encode]:
-    model = kit.model
-    chunks = [
-        [chunked(encoder.tokenizer, text, _words(kit, index)) for text in texts]
-        for index, encoder in enumerate(model.encoders)
+    encoders = kit.model.encoders
+    words = [_words(kit, index) for index in range(len(encoders))]
+    prompts = [
+        [chunked(encoder.tokenizer, text, known) for encoder, known in zip(encoders, words, strict=True)]
+        for text in texts
     ]
-    most = max(len(each) for of_encoder in chunks for each in of_encoder)
-    padded = [
-        [each + [empty_chunk(encoder.tokenizer)] * (most - len(each)) for each in of_encoder]
-        for encoder, of_encoder in zip(model.encoders, chunks, strict=True)
-    ]
+    most = max(len(chunks) for prompt in prompts for chunks in prompt)
     return [
         Encode(
-            model=model,
-            chunks=tuple(tuple(of_encoder[index]) for of_encoder in padded),
+            model=kit.model,
+            chunks=tuple(
+                (*chunks, *[empty_chunk(encoder.tokenizer)] * (most - len(chunks)))
+                for encoder, chunks in zip(encoders, prompt, strict=True)
+            ),
             clip_skip=request.clip_skip,
             loras=request.loras,
             alone_for=alone,
         )
-        for index in range(len(texts))
+        for prompt in prompts
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -52,14 +53,9 @@ class Forward(Ask[Prediction]):
         model = self.model
         model.adapters.switch(self.loras)
         model.merging.switch(on=self.tomesd)
-        starts = _starts(asks)
         model.marks.set(
-            perturbed=[
-                s + a.perturbed_row for s, a in zip(starts, asks, strict=True) if a.perturbed_row is not None
-            ],
-            watched=[
-                s + a.watched_row for s, a in zip(starts, asks, strict=True) if a.watched_row is not None
-            ],
+            perturbed=_in_batch(asks, [ask.perturbed_row for ask in asks]),
+            watched=_in_batch(asks, [ask.watched_row for ask in asks]),
             device=model.device,
         )
         predicted = _predict(model, asks)
@@ -71,12 +67,10 @@ class Forward(Ask[Prediction]):
         ]
 
 
-def _starts(asks: Sequence[Forward]) -> list[int]:
-    starts, row = [], 0
-    for ask in asks:
-        starts.append(row)
-        row += ask.rows
-    return starts
+def _in_batch(asks: Sequence[Forward], rows: Sequence[int | None]) -> list[int]:
+    """Where the row that each ask names, if it does, lies among the rows of all."""
+    starts = accumulate([0, *(ask.rows for ask in asks[:-1])])
+    return [start + row for start, row in zip(starts, rows, strict=True) if row is not None]
 
 
 def _predict(model: LoadedModel, asks: Sequence[Forward]) -> Tensor:

@@ -6,20 +6,15 @@ prompt is translated piece by piece, so that commas, brackets and weights stay w
 in one run of the model. English prompts, tags and words of style don't reach it.
 """
 
-import logging
 import re
-import threading
 from itertools import chain
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, MBart50Tokenizer, MBartForConditionalGeneration
 
-from shared.errors import GenerationFailed
+from worker.gpu.words.language_model import LanguageModel
 from worker.gpu.words.languages import ENGLISH, LATIN, detect, is_style
-
-logger = logging.getLogger(__name__)
 
 NOT_LOADED = "The translation model can't be loaded on the server."
 
@@ -49,14 +44,8 @@ MARGIN = 10
 """A short piece sends some models into a loop; none that is good is longer than this and thrice its text."""
 
 
-class Translator:
-    """One model on one device; slots take turns."""
-
-    def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._device = device
-        self._lock = threading.Lock()
+class Translator(LanguageModel):
+    """Makes English of what is not."""
 
     @classmethod
     def load(cls, source: str, device: torch.device) -> "Translator":
@@ -64,20 +53,7 @@ class Translator:
 
         In float32: a half-precision load changes torch's default type for every thread of the process.
         """
-        try:
-            if AutoConfig.from_pretrained(source).model_type != "mbart":
-                raise ValueError(f"{source} is not of the mBART family")
-            tokenizer = MBart50Tokenizer.from_pretrained(source)
-            model = MBartForConditionalGeneration.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True
-            )
-            if len(tokenizer) > model.config.vocab_size:
-                raise ValueError(f"{source} lacks languages of mBART-50")
-        except (OSError, ValueError, KeyError, SafetensorError) as exc:
-            logger.exception("translation model not loaded", extra={"source": source})
-            raise GenerationFailed(NOT_LOADED) from exc
-        model.generation_config.max_length = None  # ours is in new tokens, and both together are a warning
-        return cls(model.eval().to(device), tokenizer, device)
+        return cls._read(source, device, _mbart, NOT_LOADED)
 
     def to_english(self, text: str) -> str:
         """The same text gives the same English; text that is English already is returned as it is."""
@@ -114,6 +90,16 @@ class Translator:
                 max_new_tokens=min(LONGEST, MARGIN + 3 * batch["input_ids"].shape[1]),
             )
             return list(self._tokenizer.batch_decode(tokens, skip_special_tokens=True))
+
+
+def _mbart(source: str) -> tuple[Any, Any]:
+    if AutoConfig.from_pretrained(source).model_type != "mbart":
+        raise ValueError(f"{source} is not of the mBART family")
+    tokenizer = MBart50Tokenizer.from_pretrained(source)
+    model = MBartForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+    if len(tokenizer) > model.config.vocab_size:
+        raise ValueError(f"{source} lacks languages of mBART-50")
+    return model, tokenizer
 
 
 def needs_translation(piece: str, language: str) -> bool:

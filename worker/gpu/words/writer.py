@@ -6,13 +6,10 @@ the global generator of torch, which all threads share: to seed it, or to fork i
 numbers that the others get meanwhile, and theirs change ours.
 """
 
-import logging
 import re
-import threading
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -23,9 +20,7 @@ from transformers import (
     TopKLogitsWarper,
 )
 
-from shared.errors import GenerationFailed
-
-logger = logging.getLogger(__name__)
+from worker.gpu.words.language_model import LanguageModel
 
 NOT_LOADED = "The prompt writer can't be loaded on the server."
 
@@ -51,14 +46,8 @@ class GumbelNoise(LogitsProcessor):  # type: ignore[misc]
         return scores + noise.to(scores)
 
 
-class PromptWriter:
-    """One model on one device; slots take turns."""
-
-    def __init__(self, model: Any, tokenizer: Any, device: torch.device) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._device = device
-        self._lock = threading.Lock()
+class PromptWriter(LanguageModel):
+    """Goes on where a prompt ends."""
 
     @classmethod
     def load(cls, source: str, device: torch.device) -> "PromptWriter":
@@ -66,14 +55,7 @@ class PromptWriter:
 
         In float32: a half-precision load changes torch's default type for every thread of the process.
         """
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-        except (OSError, ValueError, KeyError, SafetensorError) as exc:
-            logger.exception("prompt writer not loaded", extra={"source": source})
-            raise GenerationFailed(NOT_LOADED) from exc
-        model.generation_config.max_length = None  # ours is in new tokens, and both together are a warning
-        return cls(model.eval().to(device), tokenizer, device)
+        return cls._read(source, device, _causal, NOT_LOADED)
 
     def write(self, prompt: str, seed: int, most_new_tokens: int = 60) -> str:
         """The prompt to the letter, then what the model adds: the same for the same seed."""
@@ -111,6 +93,12 @@ class PromptWriter:
         first = self._tokenizer.bos_token_id
         start = tokens[-max(seen, 1) :] or [first if first is not None else self._tokenizer.eos_token_id]
         return torch.tensor([start], device=self._device)
+
+
+def _causal(source: str) -> tuple[Any, Any]:
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+    return model, tokenizer
 
 
 def tidy(added: str, prompt: str, *, ended: bool) -> str:
