@@ -17,14 +17,18 @@ setup: .venv/ready ## Make .venv with everything that the project needs
 .venv/ready: pyproject.toml constraints.txt deploy/setup.sh
 	@PYTHON=$(PYTHON) sh deploy/setup.sh
 
+.venv/extras/ready: .venv/ready deploy/setup_extras.sh
+	@sh deploy/setup_extras.sh
+
 run: setup ## Start the cluster on this machine [HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS]
 	@exec .venv/bin/python -m deploy.local
 
 demo: setup ## Start a cluster, turn one sentence into a picture, show the answer and the webhook
 	@exec .venv/bin/python -m deploy.demonstrate
 
-test: setup ## Run every test: real Redis, real workers, the demo model; no GPU needed [ARGS]
+test: setup .venv/extras/ready ## Run every test: real Redis, real workers, the demo model; no GPU needed [ARGS]
 	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@PYTHONPATH=.venv/extras .venv/bin/python -m pytest tests/extras
 
 check: setup ## Lint, format check, types and the boundaries between the parts
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
