@@ -3,16 +3,20 @@
 from worker.gpu.engine.ask import Ask, Note, Steps, one, together
 from worker.gpu.engine.engine import Engine
 from worker.gpu.engine.rendering import Picture, Pixels, Program, Rendering
+from worker.gpu.engine.solo import Pause, Work, solo
 
 __all__ = [
     "Ask",
     "Engine",
     "Note",
+    "Pause",
     "Picture",
     "Pixels",
     "Program",
     "Rendering",
     "Steps",
+    "Work",
     "one",
+    "solo",
     "together",
 ]
