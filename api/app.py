@@ -12,6 +12,7 @@ from api.context import Gateway
 from api.errors import install_error_handlers
 from api.metrics import Metrics
 from api.routes import files, generation, health, jobs
+from api.routes.families import FAMILIES
 from api.waiting import Waiter
 from shared.api_keys import KeyRing
 from shared.broker import Bell, make_celery
@@ -49,8 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Printworks", version="0.1.0", lifespan=lifespan)
     for module in (generation, files, health):
         app.include_router(module.router)
-    for prefix in jobs.PREFIXES:
-        app.include_router(jobs.router, prefix=prefix)
+    for family in FAMILIES:
+        app.include_router(jobs.router, prefix=family.jobs_prefix)
     install_error_handlers(app)
     app.middleware("http")(_count)
     return app

@@ -21,6 +21,8 @@ SCHEDULERS = (
     "LCMScheduler",
 )
 DEFAULT_SCHEDULER = "UniPCMultistepScheduler"
+FLOW_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+"""What samples models that were trained on straight paths from noise to picture, when nobody says."""
 TWO_CALLS_A_STEP = frozenset(
     {
         "HeunDiscreteScheduler",

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
+from shared.ip_adapters import installed
 
 DEMO_KEY = "demo"
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo"
@@ -70,11 +71,30 @@ class Settings(BaseSettings):
     """Embedding id → safetensors file of a textual inversion."""
     vaes: dict[str, Path] = {}
     """VAE id → folder of an autoencoder in diffusers' layout."""
+    controlnets: dict[str, Path] = {"demo-canny": DEMO / "controlnet"}
+    """ControlNet id → folder in diffusers' layout, or safetensors file with the original names."""
+    ip_adapter_folder: Path | None = None
+    """Folder in the layout of the public repository `h94/IP-Adapter`; what lies in it can be used."""
+    videos: dict[str, Path] = {"demo": DEMO / "model"}
+    """Video model id → folder in diffusers' layout: a video pipeline, or a Stable Diffusion 1.x checkpoint
+    that `motion_adapter` sets in motion."""
+    motion_adapter: Path | None = DEMO / "motion"
+    """Folder of the AnimateDiff motion adapter for the checkpoints among `videos`."""
+    depth_estimator: str | None = None
+    """Folder or hub id of a depth estimation model: hints of the types depth and normal."""
+    segmenter: str | None = None
+    """Folder or hub id of a semantic segmentation model (ADE20K): hints of the type segmentation."""
+    annotators_folder: Path | None = None
+    """Folder in the layout of the public repository `lllyasviel/Annotators`: hints of the types hed, mlsd,
+    openpose and their like (needs the extra `preprocessors`)."""
     upscalers: dict[str, Path] = {"demo-swin2sr": DEMO / "upscaler"}
-    """Upscaler id → folder of a Swin2SR, or file of the ESRGAN family (needs the extra `esrgan`)."""
+    """Upscaler id → folder of a Swin2SR or of one of diffusers' upscaling pipelines, or file of the ESRGAN
+    family (needs the extra `esrgan`)."""
     upscaler: str = ""
     """Id of the upscaler that `upscale: yes` uses; by default the first one. Where there is none at all,
     pictures are enlarged by Lanczos, and the answer says so."""
+    face_enhancer: Path | None = None
+    """Folder with `detector.onnx` and `restorer.safetensors`: `face_enhance` (needs the extra `esrgan`)."""
     safety_checker: str | None = None
     """Folder or hub id of a Stable Diffusion safety checker; without one nothing is checked."""
     require_safety_checker: bool = False
@@ -88,6 +108,10 @@ class Settings(BaseSettings):
     """Largest width and height in pixels."""
     max_panorama_width: int = Field(default=4096, ge=64, le=16384, multiple_of=8)
     """Largest width of a panorama."""
+    max_frames: int = Field(default=64, ge=1)
+    """Most pictures in a video."""
+    max_enlarged_pixels: int = Field(default=64 * 1024 * 1024, ge=1)
+    """Largest picture that super_resolution may make."""
     tomesd_share: float = Field(default=0.5, gt=0, le=0.75)
     """Share of the positions that `tomesd: yes` merges."""
     temp_life_s: float = Field(default=24 * 3600, gt=0)
@@ -149,6 +173,11 @@ class Settings(BaseSettings):
         except SettingsError as exc:
             sentences = [str(exc)]
         raise Misconfigured("; ".join(sentences))
+
+    @property
+    def ip_adapters(self) -> tuple[str, ...]:
+        """Ids of the installed IP-Adapters."""
+        return installed(self.ip_adapter_folder) if self.ip_adapter_folder else ()
 
     @property
     def upscaler_id(self) -> str | None:

@@ -71,6 +71,9 @@ class FolderStorage:
             path.unlink(missing_ok=True)  # another gateway may have been faster
         return len(expired) + len(abandoned)
 
+    def drop_inputs(self, file_prefix: str) -> None:
+        pass
+
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a name of ours: {name!r}")

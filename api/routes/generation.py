@@ -1,43 +1,57 @@
-"""Routes that make pictures."""
+"""Routes that make something: one handler for every endpoint of the table in families.py."""
+
+import time
+from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.admission import admit
-from api.body import authenticate
+from api.body import Json, authenticate
 from api.context import gateway_of
 from api.routes.documented import json_body
+from api.routes.families import FAMILIES, Family
 from api.wire.answers import generation_answer
-from api.wire.requests import Text2Img
+from api.wire.requests import JobBody
 from api.wire.sentences import parse
-from shared.jobs import Dialect
+from shared.settings import Settings
 
-ENTERPRISE, V6 = "/api/v1/enterprise", "/api/v6/images"
-router = APIRouter(tags=["generation"])
-
-
-@router.post(
-    f"{ENTERPRISE}/text2img", openapi_extra=json_body(Text2Img), summary="Make pictures from a prompt"
-)
-async def text2img(request: Request) -> JSONResponse:
-    """Answers `success` with the pictures if they are done within `sync_wait_s`, else `processing`."""
-    return await _generate(request, Dialect.ENTERPRISE, ENTERPRISE)
+router = APIRouter()
 
 
-@router.post(
-    f"{V6}/text2img", openapi_extra=json_body(Text2Img), summary="The same, answered as version 6 does"
-)
-async def text2img_v6(request: Request) -> JSONResponse:
-    """The same parameters; `meta` and the files' names are those of version 6."""
-    return await _generate(request, Dialect.V6, V6)
+def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def generate(request: Request) -> JSONResponse:
+        """Answers `success` with the result if it is there within `sync_wait_s`, else `processing`."""
+        began = time.monotonic()
+        gateway = gateway_of(request)
+        caller = await authenticate(request)
+        body = _with_model(caller.body, gateway.settings) if family.names_no_model else caller.body
+        wanted = parse(kind, body, gateway.settings)
+        job = await admit(gateway, request, caller, wanted, family.dialect)
+        wait_s = 0.0 if wanted.instant_response else gateway.settings.sync_wait_s
+        job = await gateway.waiter.wait(job, began + wait_s - time.monotonic())
+        fetch_url = f"{job.spec.public_url}{family.jobs_prefix}/fetch/{job.id}"
+        return JSONResponse(generation_answer(job, fetch_url))
+
+    return generate
 
 
-async def _generate(request: Request, dialect: Dialect, prefix: str) -> JSONResponse:
-    gateway = gateway_of(request)
-    caller = await authenticate(request)
-    wanted = parse(Text2Img, caller.body, gateway.settings)
-    job = await admit(gateway, request, caller, wanted, dialect)
-    wait_s = 0.0 if wanted.instant_response else gateway.settings.sync_wait_s
-    job = await gateway.waiter.wait(job, wait_s)
-    fetch_url = f"{job.spec.public_url}{prefix}/fetch/{job.id}"
-    return JSONResponse(generation_answer(job, fetch_url))
+def _with_model(body: Json, settings: Settings) -> Json:
+    """The server's first model, where a client of this family names none."""
+    return {"model_id": next(iter(settings.models), ""), **body}
+
+
+def _summary(kind: type[JobBody]) -> str:
+    return (kind.__doc__ or "").split("\n")[0]
+
+
+for _family in FAMILIES:
+    for _name, _kind in _family.endpoints.items():
+        router.add_api_route(
+            f"{_family.prefix}/{_name}".rstrip("/"),
+            _handler(_family, _kind),
+            methods=["POST"],
+            summary=_summary(_kind),
+            openapi_extra=json_body(_kind),
+            tags=[_family.prefix],
+        )

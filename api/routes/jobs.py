@@ -14,7 +14,6 @@ from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, JobNotFound
 
 router = APIRouter(tags=["jobs"])
-PREFIXES = ("/api/v1/enterprise", "/api/v6/images")
 
 
 @router.post("/fetch", openapi_extra=json_body(RequestId), summary="The pictures of an earlier request")

@@ -2,7 +2,7 @@
 
 import math
 
-from shared.answers import Body, finished_body, meta
+from shared.answers import Body, finished_body, particulars
 from shared.errors import InvalidKey, JobNotFound, PrintworksError
 from shared.jobs import Job
 
@@ -32,7 +32,7 @@ def generation_answer(job: Job, fetch_url: str) -> Body:
         "fetch_result": fetch_url,
         "id": job.id,
         "output": [],
-        "meta": meta(job),
+        **particulars(job),
         "future_links": job.spec.file_urls,
     }
 

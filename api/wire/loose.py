@@ -68,6 +68,17 @@ def _optional_text(value: Any) -> Any:
     return value
 
 
+def _picture(value: Any) -> Any:
+    """A URL or base64, or a list with one of them: some families of the protocol send lists."""
+    if isinstance(value, list):
+        if len(value) != 1:
+            raise PydanticCustomError("sentence", "must be one picture: a URL or base64")
+        value = value[0]
+    if not isinstance(value, str):
+        raise PydanticCustomError("sentence", "must be a URL or a picture in base64")
+    return value
+
+
 def _parts(value: Any) -> list[Any]:
     """A comma-separated list, or a JSON one; empty parts are forgiven: the API's examples have one."""
     if isinstance(value, list):
@@ -111,6 +122,11 @@ Number = Annotated[float, BeforeValidator(_finite_number)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 OptionalText = Annotated[
     Annotated[str, Field(max_length=LONGEST_TEXT)] | None, BeforeValidator(_optional_text)
+]
+PictureText = Annotated[str, BeforeValidator(_picture)]
+"""As long as a request may be: base64 is."""
+OptionalPictureText = Annotated[
+    Annotated[str, BeforeValidator(_picture)] | None, BeforeValidator(_optional_text)
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers, json_schema_input_type=str)]

@@ -22,7 +22,13 @@ def parse(model: type[M], body: Mapping[str, Any], limits: Settings | None = Non
 
     `limits`: the settings that bound what a request may ask for.
     """
-    present = {name: value for name, value in body.items() if name in ECHOED or value not in (None, "")}
+    spellings: Mapping[str, str] = getattr(model, "spellings", {})
+    renamed = {spellings.get(name, name): value for name, value in body.items() if name in spellings}
+    present = {
+        name: value
+        for name, value in (renamed | dict(body)).items()
+        if name in ECHOED or value not in (None, "")
+    }
     try:
         return model.model_validate(present, context=limits)
     except ValidationError as exc:
@@ -54,5 +60,6 @@ _PHRASES: dict[str, Callable[[ErrorDetails, FieldInfo], str]] = {
     "less_than_equal": _bounds,
     "string_type": lambda *_: "must be a string",
     "string_unicode": lambda *_: "must be valid Unicode text",
+    "too_short": lambda *_: "is required",
     "string_too_long": lambda error, _: f"must be at most {error['ctx']['max_length']} characters",
 }

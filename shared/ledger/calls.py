@@ -12,7 +12,7 @@ from typing import Generic, Literal, TypeVar
 from shared.api_keys import ApiKey
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
 from shared.errors import IdempotencyConflict, JobNotFound
-from shared.jobs import Job, JobSpec, JobState, Outcome
+from shared.jobs import AnySpec, Job, JobSpec, JobState, Outcome, spec_from_json
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Claim:
     token: str
     tenant: str
     attempts: int
-    spec: JobSpec
+    spec: AnySpec
     bell_wanted: bool
 
 
@@ -163,7 +163,7 @@ def claim(worker: str, token: str, settings: Settings, loaded_models: Sequence[s
             token=token,
             tenant=tenant,
             attempts=int(attempts),
-            spec=JobSpec.model_validate_json(spec),
+            spec=spec_from_json(spec),
             bell_wanted=bool(int(bell)),
         )
 
@@ -244,7 +244,7 @@ def read(job_id: int, tenant: str | None) -> Call[Job]:
             id=job_id,
             tenant=owner,
             state=JobState(state),
-            spec=JobSpec.model_validate_json(spec),
+            spec=spec_from_json(spec),
             attempts=int(attempts),
             progress=float(progress),
             outcome=Outcome.model_validate_json(outcome) if outcome else None,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared.errors import Cancelled, GenerationFailed
-from shared.jobs import JobSpec
+from shared.jobs import PictureSpec
 from shared.schedulers import SCHEDULERS
 from tests.support import tiny
 from tests.support.studio import demo_spec, make_all, running_studio
@@ -37,7 +37,7 @@ def studio(folders: dict[str, Path]) -> Iterator[Studio]:
         yield studio
 
 
-def small_spec(model_id: str, **changes: Any) -> JobSpec:
+def small_spec(model_id: str, **changes: Any) -> PictureSpec:
     values = {"prompt": "a red circle", "width": 64, "height": 64, "steps": 3}
     return demo_spec(model_id=model_id, **(values | changes))
 
@@ -118,7 +118,7 @@ def test_a_model_that_is_being_used_stays(folders: dict[str, Path]) -> None:
 
 def make_until_cancelled(studio: Studio, begun: list[Rendering]) -> None:
     with pytest.raises(Cancelled):
-        studio.make(small_spec("one", steps=900), begun.append)
+        studio.make(small_spec("one", steps=900), on_begin=begun.append)
 
 
 def test_a_compiled_model_makes_the_same_picture(folders: dict[str, Path], studio: Studio) -> None:

@@ -5,10 +5,10 @@ import uuid
 from typing import Any
 
 from shared.api_keys import ApiKey
-from shared.jobs import JobSpec
+from shared.jobs import PictureSpec
 
 
-def make_spec(**changes: Any) -> JobSpec:
+def make_spec(**changes: Any) -> PictureSpec:
     values: dict[str, Any] = {
         "model_id": "demo",
         "prompt": "a red circle",
@@ -22,7 +22,7 @@ def make_spec(**changes: Any) -> JobSpec:
         "file_prefix": str(uuid.uuid4()),
         "public_url": "http://printworks.test",
     }
-    return JobSpec(**(values | changes))
+    return PictureSpec(**(values | changes))
 
 
 def make_key(tenant: str = "tenant", **changes: Any) -> ApiKey:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from shared.jobs import JobSpec
+from shared.jobs import AnySpec, PictureSpec
 from shared.settings import Settings
 from tests.support.jobs import make_spec
 from tests.support.painting import running_engine
@@ -28,18 +28,18 @@ def running_studio(**settings: Any) -> Iterator[Studio]:
         yield Studio(library, wording, engine)
 
 
-def make_all(studio: Studio, specs: Sequence[JobSpec]) -> list[Made]:
+def make_all(studio: Studio, specs: Sequence[AnySpec]) -> list[Made]:
     """All at the same time, as slots would."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(studio.make, specs))
 
 
-def images(studio: Studio, specs: Sequence[JobSpec]) -> list[Image.Image]:
+def images(studio: Studio, specs: Sequence[AnySpec]) -> list[Image.Image]:
     """The first picture of each."""
     return [Image.fromarray(made.pictures[0]) for made in make_all(studio, specs)]
 
 
-def demo_spec(**changes: Any) -> JobSpec:
+def demo_spec(**changes: Any) -> PictureSpec:
     """A picture that the demo model is good at, in few steps."""
     values: dict[str, Any] = {
         "prompt": "a red circle on a blue background",

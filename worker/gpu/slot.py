@@ -8,13 +8,13 @@ import time
 from shared import ledger
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
 from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
-from shared.jobs import JobState, Outcome
+from shared.jobs import JobSpec, JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
-from worker.gpu.pictures import encode_file
-from worker.gpu.studio import Studio
+from worker.gpu.studio import Inputs, Studio
+from worker.gpu.studio.files import files_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,12 +98,15 @@ class Slot:
         self._finish(hold.claim, state, outcome)
 
     def _make(self, hold: Hold) -> Outcome:
-        """Make and store the job's pictures."""
+        """Make and store what the job asks for."""
         spec = hold.claim.spec
-        made = self._studio.make(spec, hold.attach)
-        for name, pixels in zip(spec.file_names, made.pictures, strict=True):
-            self._storage.write(name, encode_file(pixels, as_base64=spec.base64))
+        made = self._studio.make(spec, self._inputs(spec), hold.attach)
+        for name, content in zip(spec.file_names, files_of(spec, made), strict=True):
+            self._storage.write(name, content)
         return made.outcome
+
+    def _inputs(self, spec: JobSpec) -> Inputs:
+        return {}
 
     def _give_up(self, hold: Hold) -> None:
         fields = {"job_id": hold.claim.job_id}

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from shared.errors import GenerationFailed
-from shared.jobs import JobSpec
+from shared.jobs import PictureSpec
 from shared.settings import Settings
 from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.finishing.upscale import Upscaler, load_upscaler
@@ -59,7 +59,7 @@ class Library:
             pass
 
     @contextmanager
-    def kit(self, spec: JobSpec) -> Iterator[Kit]:
+    def kit(self, spec: PictureSpec) -> Iterator[Kit]:
         """What the job's pictures are made with. Raises `GenerationFailed` for what is not here or can't be
         read."""
         wanted = [self._checkpoint(spec.model_id)]
@@ -84,6 +84,13 @@ class Library:
                 checker=by_kind.get(CHECKER),
                 upscaler=by_kind.get(UPSCALER),
             )
+
+    @contextmanager
+    def checker(self) -> Iterator[SafetyChecker | None]:
+        """The safety checker, if one is installed."""
+        source = self._settings.safety_checker
+        with self._shelf.borrow([self._checker(source)] if source else []) as lent:
+            yield lent[0] if lent else None
 
     def _checkpoint(self, model_id: str) -> Wanted:
         folder = _find(self._settings.models, model_id, "Model")
@@ -118,11 +125,11 @@ class Library:
 
         return Wanted(Key(CHECKER, source), load, size, lambda _: size)
 
-    def _loras(self, spec: JobSpec) -> tuple[Lora, ...]:
+    def _loras(self, spec: PictureSpec) -> tuple[Lora, ...]:
         files = {use.lora_id: _find(self._settings.loras, use.lora_id, "LoRA") for use in spec.loras}
         return tuple(read_lora(lora_id, file) for lora_id, file in files.items())
 
-    def _embeddings(self, spec: JobSpec) -> tuple[Embedding, ...]:
+    def _embeddings(self, spec: PictureSpec) -> tuple[Embedding, ...]:
         files = {name: _find(self._settings.embeddings, name, "Embedding") for name in spec.embeddings}
         return tuple(read_embedding(name, file) for name, file in files.items())
 

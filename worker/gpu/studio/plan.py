@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.jobs import Dialect, JobSpec, Outcome, Scalar
+from shared.jobs import Outcome, PictureSpec, Scalar
 from shared.missing import NOT_ENLARGED, UNCHECKED
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
 from worker.gpu.painting.chunks import spelled
@@ -42,7 +42,7 @@ LANCZOS = "lanczos"
 class Plan:
     """What will be done, decided once for all pictures of the job."""
 
-    spec: JobSpec
+    spec: PictureSpec
     words: Words
     kit: Kit
 
@@ -117,7 +117,7 @@ class Plan:
         )
 
     def _ran(self) -> dict[str, Scalar]:
-        """By the names of `meta`; what is not here ran as it was asked for."""
+        """By the names of shared/meta.py; what is not here ran as it was asked for."""
         spec, ran = self.spec, what_runs(self.sampling)
         upscaler = self.kit.upscaler.name if self.kit.upscaler else LANCZOS
         return {
@@ -130,9 +130,7 @@ class Plan:
             "self_attention": "yes" if self.self_attention else "no",
             "self_attention_method": str(self.self_attention) if self.self_attention else None,
             "highres_fix": "yes" if self.highres_fix else "no",
-            ("safety_checker" if spec.dialect is Dialect.V6 else "safetychecker"): (
-                "yes" if spec.safety_checker and self.kit.checker else "no"
-            ),
+            "safety_checker": "yes" if spec.safety_checker and self.kit.checker else "no",
             "upscaler": upscaler if spec.upscale else None,
         }
 
@@ -145,7 +143,7 @@ class Plan:
         return tips
 
 
-def plan_job(spec: JobSpec, words: Words, kit: Kit) -> Plan:
+def plan_job(spec: PictureSpec, words: Words, kit: Kit) -> Plan:
     """With the embeddings that no prompt names put into the prompt they are meant for."""
     words = _naming_embeddings(words, kit)
     for prompt in (words.prompt, words.negative_prompt):

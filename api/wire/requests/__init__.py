@@ -1,0 +1,26 @@
+"""Request bodies, one class per endpoint. Unknown fields are ignored, because the protocol says so."""
+
+from api.wire.requests.body import GivenPicture, JobBody, Needed, Order, RequestId
+from api.wire.requests.control import ControlNet
+from api.wire.requests.film import Text2Video
+from api.wire.requests.flux import FluxImg2Img, FluxText2Img
+from api.wire.requests.painting import Img2Img, Inpaint, Text2Img
+from api.wire.requests.single import Enlarge, NsfwImageCheck, SuperResolution
+
+__all__ = [
+    "ControlNet",
+    "Enlarge",
+    "FluxImg2Img",
+    "FluxText2Img",
+    "GivenPicture",
+    "Img2Img",
+    "Inpaint",
+    "JobBody",
+    "Needed",
+    "NsfwImageCheck",
+    "Order",
+    "RequestId",
+    "SuperResolution",
+    "Text2Img",
+    "Text2Video",
+]

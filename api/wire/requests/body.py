@@ -1,0 +1,149 @@
+"""What every request for a job shares, and what the fields of several endpoints are made of."""
+
+import secrets
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from api.wire.loose import LONGEST_TEXT, AnyScalar, OptionalText, Switch, WholeNumber
+from shared.jobs import AnySpec, Dialect, InputPicture, Role
+from shared.settings import Settings
+
+LARGEST_SEED = 2**63 - 8
+"""Leaves room for `seed + i` of the last picture."""
+RANDOM_SEED = -1
+SMALLEST_SIDE, SIDE_STEP = 64, 8
+
+
+@dataclass(frozen=True)
+class GivenPicture:
+    """A picture as the client sent it: a URL or base64, in the field of this name."""
+
+    field: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Ids that a request names, and the table of the settings in which they must be."""
+
+    what: str
+    table: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the gateway adds to a body to make it a job."""
+
+    settings: Settings
+    public_url: str
+    file_prefix: str
+    dialect: Dialect
+    inputs: Mapping[Role, InputPicture]
+
+
+class JobBody(BaseModel):
+    """Base of all bodies that become jobs."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    spellings: ClassVar[Mapping[str, str]] = {}
+    """Other names of fields, as some clients spell them."""
+
+    temp: Switch = False
+    """The files end after 24 hours."""
+    instant_response: Switch = False
+    """Answer `processing` at once instead of waiting for the result."""
+    webhook: OptionalText = None
+    """URL that gets a POST when the job has ended."""
+    track_id: AnyScalar = None
+    """Comes back in the webhook with the JSON type that it was sent with."""
+
+    @property
+    def pictures(self) -> dict[Role, GivenPicture]:
+        """What came with the request."""
+        return {}
+
+    @property
+    def needed(self) -> list[Needed]:
+        """What must be installed under the ids that the request names."""
+        return []
+
+    def missing(self, settings: Settings) -> str | None:  # noqa: ARG002 - for those that need it
+        """What else must be installed and is not, as a sentence for the client."""
+        return None
+
+    @abstractmethod
+    def to_spec(self, order: Order) -> AnySpec:
+        """The job to accept; draws the seed if the client left it open."""
+
+    def common(self, order: Order) -> dict[str, Any]:
+        """The fields of every `JobSpec`."""
+        return {
+            "dialect": order.dialect,
+            "inputs": order.inputs,
+            "temp": self.temp,
+            "instant_response": self.instant_response,
+            "file_prefix": order.file_prefix,
+            "public_url": order.public_url,
+            "webhook": self.webhook,
+            "track_id": self.track_id,
+        }
+
+
+def given(**fields: tuple[str, str | None]) -> dict[Role, GivenPicture]:
+    """By role: the field's name and what it holds, left out if that is nothing."""
+    return {Role(role): GivenPicture(field, value) for role, (field, value) in fields.items() if value}
+
+
+def drawn(seed: int) -> int:
+    """The seed, or a random one for "random"."""
+    return secrets.randbelow(2**32) if seed == RANDOM_SEED else seed
+
+
+def check_side(name: str, value: int, largest: int) -> None:
+    if not SMALLEST_SIDE <= value <= largest:
+        raise wrong(name, f"must be between {SMALLEST_SIDE} and {largest}")
+
+
+def limits(info: ValidationInfo) -> Settings:
+    """The server's settings, which come as the context."""
+    return info.context or Settings()
+
+
+def wrong(field: str, words: str) -> PydanticCustomError:
+    return PydanticCustomError("of_field", "{field} {words}", {"field": field, "words": words})
+
+
+def one_of(*names: str) -> AfterValidator:
+    def check(name: str | None) -> str | None:
+        if name is not None and name not in names:
+            raise PydanticCustomError("sentence", "must be one of {names}", {"names": ", ".join(names)})
+        return name
+
+    return AfterValidator(check)
+
+
+def _multiple_of_the_step(value: int) -> int:
+    if value % SIDE_STEP:
+        raise PydanticCustomError("sentence", f"must be divisible by {SIDE_STEP}")
+    return value
+
+
+Side = Annotated[WholeNumber, AfterValidator(_multiple_of_the_step)]
+Prompt = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Id = Annotated[str, Field(max_length=200)]
+Seed = Annotated[WholeNumber, Field(ge=RANDOM_SEED, le=LARGEST_SEED)]
+
+
+class RequestId(BaseModel):
+    """A job's id as clients send it: in the body or in the path, as a number or a string of digits."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    request_id: Annotated[WholeNumber, Field(ge=0, le=2**53)]

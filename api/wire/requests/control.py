@@ -1,0 +1,97 @@
+"""Body of the endpoint that leads pictures by ControlNets."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from api.wire.loose import Names, Number, Numbers, OptionalPictureText, Switch
+from api.wire.requests.body import GivenPicture, Needed, Order, given, wrong
+from api.wire.requests.painting import PaintingBody
+from shared.hints import HINT_TYPES
+from shared.jobs import ControlUse, Dialect, HintUse, Kind, PictureSpec, Role
+
+STRONGEST_CONTROL = 20.0
+
+
+class ControlNet(PaintingBody):
+    """Body of `controlnet`."""
+
+    controlnet_model: Annotated[Names, Field(min_length=1)]
+    """Ids of ControlNets, separated by commas."""
+    controlnet_type: Names = ()
+    """What their hints show, separated by commas; by default the ids are the types."""
+    controlnet_conditioning_scale: Numbers = ()
+    """0 to 20: one value for all ControlNets, or one for each, separated by commas; by default 1."""
+    auto_hint: Switch | None = None
+    """Make the hint from the picture, by the type; otherwise the picture is the hint. By default no here, and
+    yes on the routes of versions 5 and 6."""
+    guess_mode: Switch = False
+    """Follow the hint even where the prompt says nothing."""
+    init_image: OptionalPictureText = None
+    """The picture that the hint is made from; with a control_image, or a mask_image, the picture to start
+    from. A public URL, or base64."""
+    control_image: OptionalPictureText = None
+    """The picture that the hint is made from."""
+    mask_image: OptionalPictureText = None
+    """White where init_image is to be painted anew."""
+    strength: Annotated[Number, Field(ge=0, le=1)] = 0.7
+    """How much of the picture to start from is forgotten."""
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Self:
+        count = len(self.controlnet_model)
+        for field in ("controlnet_type", "controlnet_conditioning_scale"):
+            if len(getattr(self, field)) not in (0, 1, count):
+                raise wrong(field, f"must hold one value, or one for each of the {count} in controlnet_model")
+        if len(set(self.controlnet_model)) < count:
+            raise wrong("controlnet_model", "names the same model twice")
+        if not all(0 <= scale <= STRONGEST_CONTROL for scale in self.controlnet_conditioning_scale):
+            raise wrong("controlnet_conditioning_scale", f"must be between 0 and {STRONGEST_CONTROL:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_fit(self) -> Self:
+        if not (self.init_image or self.control_image):
+            raise wrong("init_image", "is required, or control_image: send a URL or base64")
+        if self.mask_image and not self.init_image:
+            raise wrong("init_image", "is required with mask_image")
+        return self
+
+    @model_validator(mode="after")
+    def _types_are_known(self) -> Self:
+        unknown = [name for name in self.controlnet_type if name not in HINT_TYPES]
+        if unknown:
+            raise wrong("controlnet_type", f"must be of {', '.join(HINT_TYPES)}")
+        if self.auto_hint and not self.controlnet_type:
+            raise wrong("controlnet_type", f"is required with auto_hint: send one of {', '.join(HINT_TYPES)}")
+        return self
+
+    @property
+    def pictures(self) -> dict[Role, GivenPicture]:
+        return given(
+            init=("init_image", self.init_image),
+            control=("control_image", self.control_image),
+            mask=("mask_image", self.mask_image),
+        )
+
+    @property
+    def needed(self) -> list[Needed]:
+        return [*super().needed, Needed("ControlNet", "controlnets", self.controlnet_model)]
+
+    def to_spec(self, order: Order) -> PictureSpec:
+        painting = self.painting(order, Kind.CONTROLNET)
+        by_default = order.dialect is Dialect.V6
+        auto_hint = by_default if self.auto_hint is None else self.auto_hint
+        hint = HintUse(controls=self._controls(), auto_hint=auto_hint, guess_mode=self.guess_mode)
+        return PictureSpec(**painting, strength=self.strength, hint=hint)
+
+    def _controls(self) -> tuple[ControlUse, ...]:
+        count = len(self.controlnet_model)
+        types = self.controlnet_type * (count if len(self.controlnet_type) == 1 else 1)
+        scales = (self.controlnet_conditioning_scale or (1.0,)) * count
+        return tuple(
+            ControlUse(control_id=control_id, hint_type=hint_type, scale=scale)
+            for control_id, hint_type, scale in zip(
+                self.controlnet_model, types or self.controlnet_model, scales, strict=False
+            )
+        )

@@ -1,0 +1,3 @@
+"""stub"""
+
+HINT_TYPES = ("canny", "depth")

@@ -1,0 +1,43 @@
+"""The job: one accepted request, what it is to make, and what became of it.
+
+Knows nothing of HTTP (see api/wire) nor of diffusion (see worker/gpu).
+"""
+
+from pydantic import TypeAdapter
+
+from shared.jobs.film import FilmSpec
+from shared.jobs.job import AnySpec, Job, JobState, Outcome
+from shared.jobs.picture import IP_ADAPTER_SCALE, ControlUse, HintUse, IpAdapterUse, LoraUse, PictureSpec
+from shared.jobs.single import CheckSpec, EnlargementSpec
+from shared.jobs.spec import TEMP_FOLDER, Dialect, InputPicture, JobSpec, Kind, Role, Scalar
+
+__all__ = [
+    "IP_ADAPTER_SCALE",
+    "TEMP_FOLDER",
+    "AnySpec",
+    "CheckSpec",
+    "ControlUse",
+    "Dialect",
+    "EnlargementSpec",
+    "FilmSpec",
+    "HintUse",
+    "InputPicture",
+    "IpAdapterUse",
+    "Job",
+    "JobSpec",
+    "JobState",
+    "Kind",
+    "LoraUse",
+    "Outcome",
+    "PictureSpec",
+    "Role",
+    "Scalar",
+    "spec_from_json",
+]
+
+_SPECS: TypeAdapter[AnySpec] = TypeAdapter(AnySpec)
+
+
+def spec_from_json(text: str) -> AnySpec:
+    """What `JobSpec.model_dump_json` wrote."""
+    return _SPECS.validate_json(text)

@@ -1,0 +1,105 @@
+"""What every job has, whatever it makes: whose files, where they go, whom to tell."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
+
+Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
+"""A JSON scalar that keeps its JSON type on the way in and out."""
+
+TEMP_FOLDER = "temp/"
+LATENT_PIXELS = 64
+"""Pixels behind one position of the latent picture (8 x 8)."""
+
+
+class Kind(StrEnum):
+    """What a job does, by the name of its endpoint."""
+
+    TEXT2IMG = "text2img"
+    IMG2IMG = "img2img"
+    INPAINT = "inpaint"
+    CONTROLNET = "controlnet"
+    TEXT2VIDEO = "text2video"
+    SUPER_RESOLUTION = "super_resolution"
+    NSFW_IMAGE_CHECK = "nsfw_image_check"
+
+
+class Dialect(StrEnum):
+    """Which generation of the protocol the request came by: it decides names in `meta` and of files."""
+
+    ENTERPRISE = "enterprise"
+    V6 = "v6"
+    FLUX = "flux"
+
+
+class Role(StrEnum):
+    """What an input picture is for."""
+
+    INIT = "init"
+    MASK = "mask"
+    CONTROL = "control"
+    IP_ADAPTER = "ip_adapter"
+
+
+class InputPicture(BaseModel):
+    """A picture that came with the request, checked and stored before the job was accepted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """Of the stored input."""
+    told: str
+    """What answers say of it: the URL as it was sent, or `base64`."""
+
+
+class JobSpec(BaseModel):
+    """What to make. Complete when accepted: the seed is drawn by the gateway, so a retry repeats it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Kind
+    dialect: Dialect = Dialect.ENTERPRISE
+    model_id: str
+    inputs: Mapping[Role, InputPicture] = {}
+    temp: bool = False
+    """The files end after `temp_life_s`."""
+    instant_response: bool = False
+    file_prefix: str
+    """Unguessable and unique; names the files and, as the delivery's id, the webhook."""
+    public_url: str
+    """Scheme and host under which the client reached us, without a trailing slash."""
+    webhook: str | None = None
+    track_id: Scalar = None
+
+    @property
+    def cost(self) -> int:
+        """Work units: one denoising step of one latent position costs about one."""
+        raise NotImplementedError
+
+    @property
+    def file_count(self) -> int:
+        return 1
+
+    @property
+    def suffix(self) -> str:
+        """Of the files."""
+        return "png"
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of the files in storage, known before they exist."""
+        # of the flux family nothing is kept for longer, says the protocol
+        folder = TEMP_FOLDER if self.temp or self.dialect is Dialect.FLUX else ""
+        numbers = range(self.file_count)
+        if self.dialect is Dialect.V6:
+            return tuple(f"{folder}{i}-{self.file_prefix}.{self.suffix}" for i in numbers)
+        return tuple(f"{folder}{self.file_prefix}-{i}.{self.suffix}" for i in numbers)
+
+    @property
+    def file_urls(self) -> list[str]:
+        return [f"{self.public_url}/generations/{name}" for name in self.file_names]
+
+    def told(self, role: Role) -> str | None:
+        """What answers say of this input."""
+        return self.inputs[role].told if role in self.inputs else None

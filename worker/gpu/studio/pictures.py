@@ -1,0 +1,36 @@
+"""Makes the pictures of one job: words, kit, engine, finishing."""
+
+import time
+from functools import partial
+
+from shared.jobs import PictureSpec
+from worker.gpu.engine import Picture, Pixels
+from worker.gpu.finishing.effects import cover
+from worker.gpu.painting import paint
+from worker.gpu.studio.plan import plan_job
+from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
+
+
+def make_pictures(tools: Tools, spec: PictureSpec, inputs: Inputs, on_begin: OnBegin) -> Made:
+    """Blocks until all pictures are made."""
+    started = time.monotonic()
+    words = tools.wording.prepare(
+        spec.prompt,
+        spec.negative_prompt or "",
+        seed=spec.seed,
+        translate=spec.multi_lingual,
+        enhance=spec.enhance_prompt,
+    )
+    with tools.library.kit(spec) as kit:
+        plan = plan_job(spec, words, kit)
+        rendering = tools.engine.submit([partial(paint, kit, request) for request in plan.requests])
+        on_begin(rendering)
+        pictures = rendering.result()
+    finished = [_finished(picture, spec) for picture in pictures]
+    outcome = plan.outcome([picture.is_sensitive for picture in pictures], time.monotonic() - started)
+    return Made(outcome, finished)
+
+
+def _finished(picture: Picture, spec: PictureSpec) -> Pixels:
+    pixels = picture.develop()
+    return cover(pixels, spec.safety_checker_type) if picture.is_sensitive else pixels

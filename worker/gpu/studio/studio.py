@@ -1,0 +1,32 @@
+"""Hands each kind of job to the module that makes it."""
+
+from typing import assert_never
+
+from shared.jobs import AnySpec, CheckSpec, EnlargementSpec, FilmSpec, PictureSpec
+from worker.gpu.engine import Rendering
+from worker.gpu.studio.checks import check_picture
+from worker.gpu.studio.pictures import make_pictures
+from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
+
+
+def _nobody(_: Rendering) -> None:
+    """Watches no rendering."""
+
+
+class Studio(Tools):
+    """What a slot makes its job with."""
+
+    def make(self, spec: AnySpec, inputs: Inputs | None = None, on_begin: OnBegin = _nobody) -> Made:
+        """Blocks until all is made.
+
+        Raises `Cancelled`, or `GenerationFailed` with what is to be told to the client.
+        """
+        match spec:
+            case PictureSpec():
+                return make_pictures(self, spec, inputs or {}, on_begin)
+            case CheckSpec():
+                return check_picture(self, inputs or {}, on_begin)
+            case FilmSpec() | EnlargementSpec():
+                raise NotImplementedError
+            case _:
+                assert_never(spec)

@@ -1,0 +1,32 @@
+"""What all kinds of jobs are made with, and what comes of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from shared.jobs import Outcome, Role
+from worker.gpu.engine import Engine, Pixels, Rendering
+from worker.gpu.models.library import Library
+from worker.gpu.words import Wording
+
+Inputs = Mapping[Role, Image.Image]
+"""The job's input pictures: masks in mode L, all others in RGB."""
+
+OnBegin = Callable[[Rendering], None]
+"""Gets the rendering, to watch or to cancel it."""
+
+
+@dataclass(frozen=True)
+class Made:
+    outcome: Outcome
+    pictures: Sequence[Pixels] = ()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the slots of one worker share."""
+
+    library: Library
+    wording: Wording
+    engine: Engine
