@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 
 from fastapi import FastAPI, Request, Response
 
@@ -11,7 +12,7 @@ from api.cleaning import remove_expired_files
 from api.context import Gateway
 from api.errors import install_error_handlers
 from api.metrics import Metrics
-from api.routes import files, generation, health, jobs
+from api.routes import files, generation, health, jobs, management
 from api.routes.families import FAMILIES
 from api.waiting import Waiter
 from shared.api_keys import KeyRing
@@ -51,7 +52,12 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (generation, files, health):
         app.include_router(module.router)
     for family in FAMILIES:
-        app.include_router(jobs.router, prefix=family.jobs_prefix)
+        tags: list[str | Enum] = [family.prefix]
+        app.include_router(jobs.router, prefix=family.jobs_prefix, tags=tags)
+        if family.manages:
+            app.include_router(management.router, prefix=family.prefix, tags=tags)
+        if family.reloads_models:
+            app.include_router(management.reloading, prefix=family.prefix, tags=tags)
     install_error_handlers(app)
     app.middleware("http")(_count)
     return app

@@ -16,6 +16,7 @@ from shared.errors import (
     JobNotFound,
     LedgerUnavailable,
     ModelNotFound,
+    NotAllowed,
     PrintworksError,
 )
 
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 STRICT_STATUS: dict[type[PrintworksError], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
     InvalidKey: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
     ModelNotFound: HTTPStatus.NOT_FOUND,
     JobNotFound: HTTPStatus.NOT_FOUND,
     IdempotencyConflict: HTTPStatus.CONFLICT,

@@ -1,8 +1,9 @@
 """API keys: who a request comes from. Only digests are kept; a key is shown once, when it is made.
 
-`python -m shared.api_keys NAME` prints a new key and the entry for `PRINTWORKS_API_KEYS_FILE`.
+`python -m shared.api_keys NAME [--admin]` prints a new key and the entry for `PRINTWORKS_API_KEYS_FILE`.
 """
 
+import argparse
 import hashlib
 import hmac
 import secrets
@@ -26,6 +27,8 @@ class ApiKey(BaseModel):
     """Keys are 32 random bytes, so a plain digest can't be guessed back."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Share of the GPUs relative to other tenants while all of them have work waiting."""
+    admin: bool = False
+    """May manage the server: restart it, clear its queue."""
     priority: Annotated[int, Field(ge=0, le=10)] = 0
     """Head start of this tenant's jobs; bounded, so that nobody starves."""
 
@@ -41,7 +44,9 @@ class KeyRing:
         """Raises `Misconfigured` if the keys' file can't be read."""
         keys = []
         if settings.api_key is not None:
-            keys.append(ApiKey(tenant="default", sha256=digest(settings.api_key.get_secret_value())))
+            keys.append(
+                ApiKey(tenant="default", sha256=digest(settings.api_key.get_secret_value()), admin=True)
+            )
         if settings.api_keys_file is not None:
             try:
                 keys += TypeAdapter(list[ApiKey]).validate_json(settings.api_keys_file.read_bytes())
@@ -70,10 +75,12 @@ def digest(key: str) -> str:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("Name the tenant: python -m shared.api_keys NAME")
+    parser = argparse.ArgumentParser(prog="python -m shared.api_keys", description="Make an API key.")
+    parser.add_argument("tenant", metavar="NAME", help="whose key it is")
+    parser.add_argument("--admin", action="store_true", help="may manage the server")
+    arguments = parser.parse_args()
     key = secrets.token_urlsafe(32)
-    entry = ApiKey(tenant=sys.argv[1], sha256=digest(key))
+    entry = ApiKey(tenant=arguments.tenant, sha256=digest(key), admin=arguments.admin)
     sys.stderr.write(f"the key, shown only now: {key}\n")
     sys.stdout.write(f"{entry.model_dump_json()}\n")
 

@@ -3,6 +3,7 @@
 PrintworksError
 ├── BadRequest              the body can't be used; a sentence per field says what to send instead
 ├── InvalidKey              no such API key
+├── NotAllowed              this API key may not do that
 ├── ModelNotFound           the model id is not registered
 ├── JobNotFound             no such job, or another tenant's (the caller is not told which)
 ├── IdempotencyConflict     the Idempotency-Key was used with another body
@@ -32,6 +33,10 @@ class BadRequest(PrintworksError):
 
 class InvalidKey(PrintworksError):
     code = "invalid_api_key"
+
+
+class NotAllowed(PrintworksError):
+    code = "forbidden"
 
 
 class ModelNotFound(PrintworksError):

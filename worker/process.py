@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
@@ -55,6 +56,11 @@ def serve(app: Celery, task_name: str, start: Callable[[], Service]) -> None:
     worker_shutdown.connect(on_shutdown, weak=False)
     setup_logging.connect(keep_our_logging, weak=False)
     app.task(follow_bell, name=task_name)
+
+
+def request_end() -> None:
+    """End as SIGTERM ends it: drained. Whoever started the process starts it again."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_process(reason: BaseException | str) -> NoReturn:

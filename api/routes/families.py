@@ -44,6 +44,7 @@ class Family:
     """Its clients send no model_id: the server's first model is meant."""
     manages: bool = False
     """Has the routes that manage the server."""
+    reloads_models: bool = False
     takes_uploads: bool = False
     jobs_under: str = ""
     """Where its jobs are fetched, if not right under the prefix."""
@@ -68,10 +69,15 @@ FAMILIES = (
     ),
     Family(f"{ENTERPRISE}/realtime", PAINTING, names_no_model=True, manages=True),
     Family(f"{ENTERPRISE}/super_resolution", {"make": Enlarge}, manages=True),
-    Family("/api/v6/images", {**PAINTING, "controlnet": ControlNet}, Dialect.V6),
+    Family("/api/v6/images", {**PAINTING, "controlnet": ControlNet}, Dialect.V6, reloads_models=True),
     Family("/api/v6/realtime", PAINTING, Dialect.V6, names_no_model=True),
     Family("/api/v5", {"controlnet": ControlNet}, Dialect.V6, jobs_under="/images"),
-    Family("/api/v4/dreambooth", {"": Text2Img, "img2img": Img2Img, "inpaint": Inpaint}, Dialect.V6),
+    Family(
+        "/api/v4/dreambooth",
+        {"": Text2Img, "img2img": Img2Img, "inpaint": Inpaint},
+        Dialect.V6,
+        reloads_models=True,
+    ),
     Family("/api/v3", PAINTING, Dialect.V6, names_no_model=True),
     Family("/api/v3/dreambooth", {}, Dialect.V6),
     Family(

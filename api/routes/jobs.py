@@ -13,7 +13,7 @@ from shared import ledger
 from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, JobNotFound
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter()
 
 
 @router.post("/fetch", openapi_extra=json_body(RequestId), summary="The pictures of an earlier request")

@@ -7,6 +7,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, Literal, TypeVar
 
 from shared.api_keys import ApiKey
@@ -71,10 +72,12 @@ class Held:
 
 @dataclass(frozen=True)
 class Beats:
-    """Tokens of leases that the worker has lost, and of jobs that it must cancel."""
+    """Tokens of leases that the worker has lost, and of jobs that it must cancel; what it is told besides."""
 
     lost: frozenset[str]
     cancelled: frozenset[str]
+    orders: dict[str, int]
+    """How often each order was given since the ledger began."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,22 @@ class Sweep:
     cancelled: int
     gpu_bell_wanted: bool
     webhook_bell_wanted: bool
+
+
+class Order(StrEnum):
+    """What an operator can tell all GPU workers to do."""
+
+    RESTART = "restart"
+    """Drain, end, and be started again by whoever started them."""
+    CLEAR_CACHE = "clear_cache"
+    """Let go of the models that no job uses."""
+
+
+@dataclass(frozen=True)
+class Cleared:
+    cancelled: int
+    still_queued: int
+    bell_wanted: bool
 
 
 @dataclass(frozen=True)
@@ -182,8 +201,9 @@ def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> C
     """Renew leases and presence; `facts` is JSON about the worker."""
 
     def parse(reply: Reply) -> Beats:
-        lost, cancelled = reply
-        return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled))
+        lost, cancelled, orders = reply
+        given = dict(zip(orders[::2], map(int, orders[1::2]), strict=True))
+        return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled), orders=given)
 
     lease_ms = _ms(settings.lease_s)
     arguments: list[Argument] = [worker, lease_ms, facts, lease_ms]
@@ -213,6 +233,21 @@ def cancel(job_id: int, tenant: str) -> Call[Finished]:
         return Finished(is_mine=not JobState(reply[0]).is_terminal, bell_wanted=bool(int(reply[1])))
 
     return Call("cancel", [job_id, tenant, CANCELLED.model_dump_json(), WEBHOOK_QUEUE], parse)
+
+
+def order(what: Order) -> Call[None]:
+    """Tell all GPU workers, which hear it at their next beat."""
+    return Call("order", [what], lambda _: None)
+
+
+def clear_queue() -> Call[Cleared]:
+    """Cancel jobs that wait, of all tenants: some of them, so that no script runs for long."""
+
+    def parse(reply: Reply) -> Cleared:
+        cancelled, still_queued, bell = map(int, reply)
+        return Cleared(cancelled, still_queued, bool(bell))
+
+    return Call("clear_queue", [CANCELLED.model_dump_json(), WEBHOOK_QUEUE, SWEEP_BATCH], parse)
 
 
 def sweep(settings: Settings) -> Call[Sweep]:

@@ -14,7 +14,7 @@ from celery import Celery
 
 from shared.broker import GENERATE_TASK, Bell, make_celery
 from shared.errors import GenerationFailed
-from shared.ledger import Ledger, worker_name
+from shared.ledger import Ledger, Order, worker_name
 from shared.logs import configure_logging
 from shared.settings import Settings
 from shared.storage import FolderStorage
@@ -22,11 +22,12 @@ from worker.gpu.engine import Engine
 from worker.gpu.leases import LeaseKeeper
 from worker.gpu.models.library import Library
 from worker.gpu.models.precision import Precision
+from worker.gpu.orders import Orders
 from worker.gpu.slot import Slot
 from worker.gpu.studio import Studio
 from worker.gpu.watchdog import Watchdog
 from worker.gpu.words import Wording
-from worker.process import end_process, serve
+from worker.process import end_process, request_end, serve
 
 
 class GpuWorker:
@@ -44,7 +45,8 @@ class GpuWorker:
             on_fatal=end_process,
             make_room=library.make_room,
         )
-        self._leases = LeaseKeeper(name, settings, store, library)
+        orders = Orders({Order.RESTART: request_end, Order.CLEAR_CACHE: library.make_room})
+        self._leases = LeaseKeeper(name, settings, store, library, orders)
         wording = Wording(settings.translator, settings.prompt_writer, library.device)
         studio = Studio(library, wording, engine)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)

@@ -12,6 +12,7 @@ from shared.ledger import Claim, Held, Ledger
 from shared.settings import Settings
 from worker.gpu.engine import Rendering
 from worker.gpu.models.library import Library
+from worker.gpu.orders import Orders
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +60,14 @@ class Hold:
 class LeaseKeeper:
     """Beats for all holds of this worker, and tells the ledger what the worker has loaded."""
 
-    def __init__(self, worker: str, settings: Settings, store: Ledger, library: Library) -> None:
+    def __init__(
+        self, worker: str, settings: Settings, store: Ledger, library: Library, orders: Orders
+    ) -> None:
         self._worker = worker
         self._settings = settings
         self._ledger = store
         self._library = library
+        self._orders = orders
         self._holds: dict[str, Hold] = {}  # by token
         self._told: dict[str, float] = {}
         self._ending_all: Ending | None = None
@@ -127,6 +131,7 @@ class LeaseKeeper:
         beats = self._ledger.run(
             ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])
         )
+        self._orders.hear(beats.orders)
         for hold in holds:
             if hold.claim.token in beats.lost:
                 hold.end(Ending.LOST)

@@ -1,6 +1,6 @@
 """Request bodies, one class per endpoint. Unknown fields are ignored, because the protocol says so."""
 
-from api.wire.requests.body import GivenPicture, JobBody, Needed, Order, RequestId
+from api.wire.requests.body import GivenPicture, JobBody, ModelId, Needed, Order, RequestId
 from api.wire.requests.control import ControlNet
 from api.wire.requests.film import Text2Video
 from api.wire.requests.flux import FluxImg2Img, FluxText2Img
@@ -16,6 +16,7 @@ __all__ = [
     "Img2Img",
     "Inpaint",
     "JobBody",
+    "ModelId",
     "Needed",
     "NsfwImageCheck",
     "Order",

@@ -141,6 +141,14 @@ Id = Annotated[str, Field(max_length=200)]
 Seed = Annotated[WholeNumber, Field(ge=RANDOM_SEED, le=LARGEST_SEED)]
 
 
+class ModelId(BaseModel):
+    """The id of a model, where nothing else is sent."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    model_id: Id
+
+
 class RequestId(BaseModel):
     """A job's id as clients send it: in the body or in the path, as a number or a string of digits."""
 

@@ -1,6 +1,6 @@
 -- Renew a worker's leases and its presence.
 -- ARGV: worker, presence in ms, facts about the worker (JSON), lease in ms, then id, token, progress for each job
--- Returns {tokens whose lease is lost, tokens of jobs to cancel}. One worker may hold a job twice: by an old
+-- Returns {tokens whose lease is lost, tokens of jobs to cancel, orders (name, times given, ...)}. One worker may hold a job twice: by an old
 -- token that it does not know to be lost yet, and by the new one.
 local now = now_ms()
 redis.call('HSET', key('workers'), ARGV[1], ARGV[3])
@@ -17,4 +17,4 @@ for i = 5, #ARGV, 3 do
     if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then cancelled[#cancelled + 1] = token end
   end
 end
-return {lost, cancelled}
+return {lost, cancelled, redis.call('HGETALL', key('orders'))}

@@ -1,0 +1,14 @@
+-- Cancel jobs that wait, of all tenants.
+-- ARGV: outcome (JSON), webhook queue, most jobs to cancel in one call
+-- Returns {cancelled, still queued, bell wanted}.
+local now, most = now_ms(), tonumber(ARGV[3])
+local cancelled = 0
+for _, model in ipairs(redis.call('ZRANGE', key('heads'), 0, -1)) do
+  if cancelled >= most then break end
+  for _, id in ipairs(redis.call('ZRANGE', key('ready', model), 0, most - cancelled - 1)) do
+    dequeue(id, model)
+    settle(id, 'cancelled', ARGV[1], now)
+    cancelled = cancelled + 1
+  end
+end
+return {cancelled, queued_count(), webhook_bell_wanted(ARGV[2], now)}

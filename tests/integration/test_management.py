@@ -1,0 +1,115 @@
+"""Managing the server: over real HTTP and a real Redis, and what a GPU worker makes of the orders."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared import ledger
+from shared.api_keys import ApiKey, digest
+from shared.jobs import JobState
+from shared.ledger import Ledger, Order
+from shared.settings import Settings
+from tests.support.jobs import make_key, make_spec
+from tests.support.processes import running_gateway
+from worker.gpu.orders import Orders
+
+ADMIN, USER = "an-admins-key", "a-users-key"
+FAMILIES = ("/api/v1/enterprise", "/api/v1/enterprise/images", "/api/v1/enterprise/flux")
+SAID = {
+    "restart_server": "server restarting",
+    "update_server": "server updating",
+    "update": "server updating",
+    "clear_cache": "Cache cleared successfully",
+    "clear_queue": "Queue cleared, server is restarting",
+}
+
+
+@pytest.fixture
+def client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
+    keys = [
+        ApiKey(tenant="boss", sha256=digest(ADMIN), admin=True),
+        ApiKey(tenant="user", sha256=digest(USER)),
+    ]
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps([key.model_dump() for key in keys]))
+    chosen = settings.model_copy(update={"api_keys_file": file, "api_key": None, "sync_wait_s": 0.0})
+    with running_gateway(chosen, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+def orders_given(store: Ledger, settings: Settings) -> dict[str, int]:
+    return store.run(ledger.beat("worker", "{}", settings, [])).orders
+
+
+def accept(store: Ledger, settings: Settings, tenant: str, **changes: Any) -> int:
+    call = ledger.accept(
+        make_spec(**changes), make_key(tenant), settings, idempotency_key=None, digest="digest"
+    )
+    return store.run(call).job_id
+
+
+def test_system_details_tell_of_models_and_of_the_wait(client: httpx.Client) -> None:
+    for family in FAMILIES:
+        answer = client.post(f"{family}/system_details", json={"key": USER}).json()
+
+        assert answer == {"model_count": 1, "queue_time": 0, "status": "ok"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("action", SAID)
+def test_an_admin_manages_and_a_user_does_not(client: httpx.Client, family: str, action: str) -> None:
+    done = client.post(f"{family}/{action}", json={"key": ADMIN}).json()
+    refused = client.post(f"{family}/{action}", json={"key": USER}).json()
+
+    assert done == {"status": "success", "message": SAID[action]}
+    assert (refused["status"], refused["code"]) == ("error", "forbidden")
+    assert "admin's key" in refused["message"]
+
+
+def test_the_actions_reach_the_workers_as_orders(
+    client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    for action in SAID:
+        client.post(f"{FAMILIES[0]}/{action}", json={"key": ADMIN})
+
+    assert orders_given(store, settings) == {Order.RESTART: 4, Order.CLEAR_CACHE: 1}
+
+
+def test_clear_queue_cancels_what_waits_and_leaves_what_runs(
+    client: httpx.Client, store: Ledger, settings: Settings
+) -> None:
+    running = accept(store, settings, "user")
+    claim = store.run(ledger.claim("worker", "token", settings, ()))
+    waiting = [accept(store, settings, f"tenant-{i % 3}", model_id=f"model-{i % 5}") for i in range(450)]
+    with_webhook = accept(store, settings, "user", webhook="http://127.0.0.1:9/")
+
+    client.post(f"{FAMILIES[0]}/clear_queue", json={"key": ADMIN})
+
+    states = {job_id: store.run(ledger.read(job_id, None)).state for job_id in (*waiting, with_webhook)}
+    assert set(states.values()) == {JobState.CANCELLED}
+    assert claim is not None
+    assert store.run(ledger.read(running, None)).state is JobState.RUNNING
+    stats = store.run(ledger.stats())
+    assert (stats.queued, stats.deliveries_waiting) == (0, 1)
+
+
+def test_model_reload_answers_for_known_models_only(client: httpx.Client) -> None:
+    known = client.post("/api/v6/images/model_reload", json={"key": ADMIN, "model_id": "demo"}).json()
+    unknown = client.post("/api/v6/images/model_reload", json={"key": ADMIN, "model_id": "other"}).json()
+
+    assert known["status"] == "success"
+    assert (unknown["status"], unknown["message"]) == ("error", "Model not found: other")
+
+
+def test_a_worker_follows_an_order_once_and_none_that_is_older_than_it() -> None:
+    followed: list[str] = []
+    orders = Orders({Order.RESTART: lambda: followed.append("restart")})
+
+    for count in (3, 3, 4, 4):
+        orders.hear({Order.RESTART: count})
+
+    assert followed == ["restart"]
