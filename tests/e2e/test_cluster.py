@@ -20,11 +20,11 @@ import torch
 from deploy.demo.judge import judge
 from deploy.ports import free_port
 from shared.settings import DEMO
+from tests.support import documented
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import LocalCluster, running, running_cluster
 from tests.support.receiver import Receiver, running_receiver
 from tests.support.waiting import wait_until
-from tests.unit.test_answers import DOCUMENTED_META, DOCUMENTED_V6_META
 
 ROOT = "/api/v1/enterprise"
 LONG = {"width": 256, "height": 256, "num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
@@ -101,7 +101,7 @@ def test_the_documented_examples_succeed_with_the_documented_meta(cluster: Local
     for name, answer in answers.items():
         meta = answer["meta"]
         assert answer["status"] == "success", answer
-        assert set(DOCUMENTED_V6_META if name.startswith("lora") else DOCUMENTED_META) <= set(meta)
+        assert set(documented.V6_META if name.startswith("lora") else documented.TEXT2IMG_META) <= set(meta)
         assert (meta["steps"], meta["W"]) == (int(DOCUMENTED[name]["num_inference_steps"]), 512)
         assert meta["prompt"].startswith(DOCUMENTED[name]["prompt"] + ", ")
         assert isinstance(meta["seed"], int)

@@ -7,22 +7,24 @@ import pytest
 from api.wire.answers import fetch_answer, generation_answer, refusal
 from shared.answers import finished_body, webhook_body
 from shared.errors import BadRequest, InvalidKey, JobNotFound, PrintworksError
-from shared.jobs import Job, JobState, LoraUse, Outcome
+from shared.jobs import (
+    CheckSpec,
+    ControlUse,
+    Dialect,
+    EnlargementSpec,
+    FilmSpec,
+    HintUse,
+    InputPicture,
+    Job,
+    JobSpec,
+    JobState,
+    Kind,
+    LoraUse,
+    Outcome,
+    Role,
+)
+from tests.support import documented
 from tests.support.jobs import make_spec
-
-DOCUMENTED_META = [
-    *("prompt", "model_id", "negative_prompt", "scheduler", "revision", "safetychecker", "W", "H"),
-    *("enable_attention_slicing", "file_prefix", "guidance_scale", "seed", "steps", "n_samples", "upscale"),
-    *("panorama", "self_attention", "embeddings", "lora", "outdir", "vae"),
-]
-
-DOCUMENTED_V6_META = [
-    *("prompt", "model_id", "negative_prompt", "scheduler", "safety_checker", "W", "H", "guidance_scale"),
-    *("seed", "steps", "n_samples", "full_url", "instant_response", "tomesd", "ip_adapter_id"),
-    *("ip_adapter_scale", "ip_adapter_image", "free_u", "upscale", "panorama", "self_attention"),
-    *("use_karras_sigmas", "algorithm_type", "safety_checker_type", "embeddings", "vae", "lora"),
-    *("lora_strength", "clip_skip", "temp", "base64", "file_prefix"),
-]
 
 
 def make_job(state: JobState = JobState.SUCCEEDED, eta_s: float = 0.0, **spec: object) -> Job:
@@ -46,8 +48,8 @@ def test_a_finished_job_answers_success_with_the_documented_keys() -> None:
     assert answer["status"] == "success"
     assert (answer["id"], answer["generationTime"]) == (7, 2.5)
     assert answer["output"] == [f"http://printworks.test/generations/{prefix}-{i}.png" for i in range(2)]
-    assert set(DOCUMENTED_META) <= set(answer["meta"])
-    assert [name for name in answer["meta"] if name in DOCUMENTED_META] == DOCUMENTED_META
+    assert set(documented.TEXT2IMG_META) <= set(answer["meta"])
+    assert [name for name in answer["meta"] if name in documented.TEXT2IMG_META] == documented.TEXT2IMG_META
 
 
 def test_a_job_that_is_not_done_answers_processing_with_everything_that_clients_look_for() -> None:
@@ -109,7 +111,7 @@ def test_version_six_has_its_own_meta_and_file_names() -> None:
     answer = finished_body(job)
 
     meta, prefix = answer["meta"], job.spec.file_prefix
-    assert set(DOCUMENTED_V6_META) <= set(meta)
+    assert set(documented.V6_META) <= set(meta)
     assert (meta["lora"], meta["lora_strength"], meta["clip_skip"]) == ("cake,art", "0.45,1", 1)
     assert meta["file_prefix"] == f"{prefix}.png"
     assert answer["output"] == [f"http://printworks.test/generations/{i}-{prefix}.png" for i in range(2)]
@@ -133,3 +135,81 @@ def test_temporary_files_have_a_folder_of_their_own() -> None:
 
 def test_a_base64_job_names_text_files() -> None:
     assert make_job(base64=True).spec.file_names[0].endswith("-0.base64")
+
+
+INPUTS = {role: InputPicture(name=f"x-{role}", told=f"http://pictures.test/{role}.png") for role in Role}
+HINT = HintUse(controls=(ControlUse(control_id="mine", hint_type="canny", scale=0.5),), auto_hint=True)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "kind", "keys"),
+    [
+        (Dialect.ENTERPRISE, Kind.TEXT2IMG, documented.TEXT2IMG_META),
+        (Dialect.ENTERPRISE, Kind.IMG2IMG, documented.IMG2IMG_META),
+        (Dialect.ENTERPRISE, Kind.INPAINT, documented.INPAINT_META),
+        (Dialect.ENTERPRISE, Kind.CONTROLNET, documented.CONTROLNET_META),
+        (Dialect.V6, Kind.TEXT2IMG, documented.V6_META),
+        (Dialect.V6, Kind.IMG2IMG, [*documented.V6_META, "init_image", "strength"]),
+        (Dialect.V6, Kind.INPAINT, [*documented.V6_META, "init_image", "mask_image"]),
+        (Dialect.V6, Kind.CONTROLNET, [*documented.V6_META, "controlnet_model", "controlnet_type"]),
+        (Dialect.FLUX, Kind.TEXT2IMG, documented.FLUX_META),
+        (Dialect.FLUX, Kind.IMG2IMG, [*documented.FLUX_META, "init_image", "strength"]),
+    ],
+)
+def test_the_meta_of_each_endpoint_has_the_documented_keys_in_their_order(
+    dialect: Dialect, kind: Kind, keys: list[str]
+) -> None:
+    hint = HINT if kind is Kind.CONTROLNET else None
+    job = make_job(dialect=dialect, kind=kind, inputs=INPUTS, strength=0.7, hint=hint)
+
+    meta = finished_body(job)["meta"]
+
+    assert [name for name in meta if name in keys] == keys
+    assert meta["seed"] == 7
+    for name in {"init_image", "mask_image"} & set(keys):
+        assert meta[name] == f"http://pictures.test/{name.removesuffix('_image')}.png"
+    assert meta.get("controlnet_model") == ("mine" if kind is Kind.CONTROLNET else None)
+    assert meta.get("width", meta.get("W")) == 64
+
+
+def finished(spec: JobSpec, **outcome: object) -> dict[str, object]:
+    job = {"id": 7, "tenant": "t", "state": "succeeded", "spec": spec.model_dump(), "outcome": outcome}
+    return finished_body(Job.model_validate(job))
+
+
+PLACE = {"file_prefix": "prefix", "public_url": "http://printworks.test", "model_id": "m"}
+
+
+def test_a_video_is_answered_without_meta() -> None:
+    spec = FilmSpec(
+        **PLACE,
+        prompt="a star",
+        width=64,
+        height=64,
+        frames=8,
+        fps=8,
+        steps=2,
+        guidance_scale=7.5,
+        scheduler="DDIMScheduler",
+        seed=3,
+    )
+
+    answer = finished(spec, generation_time_s=8.9)
+
+    assert {"status", "generationTime", "id", "output", "seed"} <= set(answer)
+    assert "meta" not in answer
+    assert answer["output"] == ["http://printworks.test/generations/prefix-0.mp4"]
+
+
+def test_an_enlarged_picture_is_answered_with_one_url_that_is_no_list() -> None:
+    answer = finished(EnlargementSpec(**PLACE, scale=2))
+
+    assert answer["output"] == "http://printworks.test/generations/prefix-0.png"
+    assert "meta" not in answer
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_checked_picture_is_answered_without_status(flag: bool) -> None:
+    answer = finished(CheckSpec(**PLACE, inputs={Role.INIT: INPUTS[Role.INIT]}), nsfw=flag)
+
+    assert answer == {"images": "http://pictures.test/init.png", "has_nsfw_concept": [flag]}

@@ -12,23 +12,14 @@ from shared.missing import NO_FACE_ENHANCER, NO_UPSCALER, NOTHING_TO_CHECK_WITH
 from shared.settings import Settings
 
 
-class SuperResolution(JobBody):
-    """Body of `super_resolution`."""
+class EnlargingBody(JobBody):
+    """What both ways to ask for a larger picture take."""
 
-    spellings: ClassVar[Mapping[str, str]] = {"init_image": "url"}
-
-    url: PictureText
-    """The picture to enlarge: a public URL, or base64."""
-    scale: Annotated[Number, Field(ge=1, le=4)]
-    """How many times as wide and as high it is to be; 1 only cleans it."""
+    scale: Number
     model_id: OptionalText = None
     """Id of the upscaler; by default the server's own choice."""
     face_enhance: Switch = False
     """Restore faces as well."""
-
-    @property
-    def pictures(self) -> dict[Role, GivenPicture]:
-        return given(init=("url", self.url))
 
     @property
     def needed(self) -> list[Needed]:
@@ -48,11 +39,32 @@ class SuperResolution(JobBody):
         )
 
 
-class Enlarge(SuperResolution):
+class SuperResolution(EnlargingBody):
+    """Body of `super_resolution`."""
+
+    spellings: ClassVar[Mapping[str, str]] = {"init_image": "url"}
+
+    url: PictureText
+    """The picture to enlarge: a public URL, or base64."""
+    scale: Annotated[Number, Field(ge=1, le=4)]
+    """How many times as wide and as high it is to be; 1 only cleans it."""
+
+    @property
+    def pictures(self) -> dict[Role, GivenPicture]:
+        return given(init=("url", self.url))
+
+
+class Enlarge(EnlargingBody):
     """Body of `super_resolution/make`, the newer form of the same."""
 
+    init_image: PictureText
+    """The picture to enlarge: a public URL, or base64."""
     scale: Annotated[Number, Field(ge=1, le=8)] = 2.0
     """How many times as wide and as high it is to be; 1 only cleans it."""
+
+    @property
+    def pictures(self) -> dict[Role, GivenPicture]:
+        return given(init=("init_image", self.init_image))
 
 
 class NsfwImageCheck(JobBody):
