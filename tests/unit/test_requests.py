@@ -157,7 +157,7 @@ def test_lists_of_controlnets_are_matched(
         ({"controlnet_model": "a,a"}, "twice"),
         ({"controlnet_type": "hologram"}, "must be of"),
         ({"controlnet_conditioning_scale": 21}, "between 0 and 20"),
-        ({"controlnet_model": "mine", "auto_hint": "yes"}, "controlnet_type is required with auto_hint"),
+        ({"controlnet_model": "mine", "auto_hint": "yes"}, "controlnet_type must be of"),
         ({"init_image": None, "control_image": URL, "mask_image": URL}, "init_image is required"),
         ({"strength": 1.5}, "strength must be between 0 and 1"),
     ],

@@ -1,6 +1,7 @@
 """Body of the endpoint that leads pictures by ControlNets."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,8 @@ STRONGEST_CONTROL = 20.0
 
 class ControlNet(PaintingBody):
     """Body of `controlnet`."""
+
+    spellings: ClassVar[Mapping[str, str]] = {**PaintingBody.spellings, "type": "controlnet_type"}
 
     controlnet_model: Annotated[Names, Field(min_length=1)]
     """Ids of ControlNets, separated by commas."""
@@ -59,11 +62,10 @@ class ControlNet(PaintingBody):
 
     @model_validator(mode="after")
     def _types_are_known(self) -> Self:
-        unknown = [name for name in self.controlnet_type if name not in HINT_TYPES]
-        if unknown:
+        """An id that is no type can be named without one as long as no hint is to be made."""
+        types = self.controlnet_type or (self.controlnet_model if self.auto_hint else ())
+        if any(name not in HINT_TYPES for name in types):
             raise wrong("controlnet_type", f"must be of {', '.join(HINT_TYPES)}")
-        if self.auto_hint and not self.controlnet_type:
-            raise wrong("controlnet_type", f"is required with auto_hint: send one of {', '.join(HINT_TYPES)}")
         return self
 
     @property
