@@ -82,9 +82,11 @@ class ControlNet(PaintingBody):
 
     def to_spec(self, order: Order) -> PictureSpec:
         painting = self.painting(order, Kind.CONTROLNET)
-        by_default = order.dialect is Dialect.V6
+        controls = self._controls()
+        is_known = all(use.hint_type in HINT_TYPES for use in controls)
+        by_default = order.dialect is Dialect.V6 and is_known
         auto_hint = by_default if self.auto_hint is None else self.auto_hint
-        hint = HintUse(controls=self._controls(), auto_hint=auto_hint, guess_mode=self.guess_mode)
+        hint = HintUse(controls=controls, auto_hint=auto_hint, guess_mode=self.guess_mode)
         return PictureSpec(**painting, strength=self.strength, hint=hint)
 
     def _controls(self) -> tuple[ControlUse, ...]:

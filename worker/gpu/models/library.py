@@ -1,10 +1,7 @@
-"""Everything that this worker can make pictures with: what its settings name, and what of it is loaded."""
+"""Lends out the loaded things that jobs are made with."""
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,29 +12,23 @@ from shared.errors import GenerationFailed
 from shared.jobs import PictureSpec
 from shared.settings import Settings
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.finishing.upscale import Upscaler, load_upscaler
-from worker.gpu.models.adapters import Lora, read_lora
-from worker.gpu.models.cache import Key, Shelf, Wanted
-from worker.gpu.models.embeddings import Embedding, read_embedding
+from worker.gpu.models.cache import Shelf, Wanted
+from worker.gpu.models.catalogue import CHECKER, CHECKPOINT, UPSCALER, VAE, Catalogue
 from worker.gpu.models.loaded import LoadedModel
-from worker.gpu.models.loading import Tuning, bytes_on_disk, load_checkpoint, load_vae, timed
-from worker.gpu.models.precision import Precision, bytes_of
+from worker.gpu.models.precision import Precision
 from worker.gpu.painting.kit import Kit
 
-logger = logging.getLogger(__name__)
-
-CHECKPOINT, VAE, UPSCALER, CHECKER = "checkpoint", "vae", "upscaler", "safety"
 DEVICE_SHARE = 0.7
 """Of a device's memory, when no budget is set; the rest is for the forwards themselves."""
 
 
 class Library:
-    """Lends out kits. Files are read and weights loaded in the thread that asks, never in the engine's."""
+    """Files are read and weights loaded in the thread that asks, never in the engine's."""
 
     def __init__(self, settings: Settings, precision: Precision) -> None:
         self._settings = settings
         self._precision = precision
-        self._tuning = Tuning(settings.tomesd_share, settings.compile_backend)
+        self._catalogue = Catalogue(settings, precision)
         self._shelf = Shelf(settings.model_memory_bytes or _device_bytes(precision.device))
 
     @property
@@ -55,25 +46,24 @@ class Library:
 
     def preload(self, model_id: str) -> None:
         """Raises `GenerationFailed` if it can't be loaded."""
-        with self._shelf.borrow([self._checkpoint(model_id)]):
+        with self._shelf.borrow([self._catalogue.checkpoint(model_id)]):
             pass
 
     @contextmanager
     def kit(self, spec: PictureSpec) -> Iterator[Kit]:
         """What the job's pictures are made with. Raises `GenerationFailed` for what is not here or can't be
         read."""
-        wanted = [self._checkpoint(spec.model_id)]
-        if spec.vae:
-            wanted.append(self._vae(spec.vae))
-        if spec.upscale and self._settings.upscaler_id:
-            wanted.append(self._upscaler(self._settings.upscaler_id))
-        if spec.safety_checker and self._settings.safety_checker:
-            wanted.append(self._checker(self._settings.safety_checker))
-        loras, embeddings = self._loras(spec), self._embeddings(spec)
-        with self._shelf.borrow(wanted) as lent:
-            by_kind: dict[str, Any] = {each.key.kind: thing for each, thing in zip(wanted, lent, strict=True)}
-            model: LoadedModel = by_kind[CHECKPOINT]
-            vae: AutoencoderKL = by_kind.get(VAE, model.vae)
+        catalogue, upscaler_id = self._catalogue, self._settings.upscaler_id
+        wanted = [
+            catalogue.checkpoint(spec.model_id),
+            catalogue.vae(spec.vae) if spec.vae else None,
+            catalogue.upscaler(upscaler_id) if spec.upscale and upscaler_id else None,
+            catalogue.checker() if spec.safety_checker else None,
+        ]
+        loras, embeddings = catalogue.loras(spec), catalogue.embeddings(spec)
+        with self._borrow(wanted) as lent:
+            model: LoadedModel = lent[CHECKPOINT]
+            vae: AutoencoderKL = lent.get(VAE, model.vae)
             _require_fit(spec.vae, vae, model)
             yield Kit(
                 model=model,
@@ -81,69 +71,28 @@ class Library:
                 vae_id=spec.vae or "",
                 loras=loras,
                 embeddings=embeddings,
-                checker=by_kind.get(CHECKER),
-                upscaler=by_kind.get(UPSCALER),
+                checker=lent.get(CHECKER),
+                upscaler=lent.get(UPSCALER),
             )
 
     @contextmanager
     def checker(self) -> Iterator[SafetyChecker | None]:
         """The safety checker, if one is installed."""
-        source = self._settings.safety_checker
-        with self._shelf.borrow([self._checker(source)] if source else []) as lent:
-            yield lent[0] if lent else None
+        with self._borrow([self._catalogue.checker()]) as lent:
+            yield lent.get(CHECKER)
 
-    def _checkpoint(self, model_id: str) -> Wanted:
-        folder = _find(self._settings.models, model_id, "Model")
-        return Wanted(
-            Key(CHECKPOINT, model_id),
-            partial(load_checkpoint, model_id, folder, self._precision, self._tuning),
-            bytes_on_disk(folder, self._precision.dtype),
-            lambda model: bytes_of(model.unet, model.vae, *(each.network for each in model.encoders)),
-        )
-
-    def _vae(self, vae_id: str) -> Wanted:
-        folder = _find(self._settings.vaes, vae_id, "VAE")
-        load = partial(load_vae, vae_id, folder, self._precision)
-        return Wanted(Key(VAE, vae_id), load, bytes_on_disk(folder, self._precision.dtype), bytes_of)
-
-    def _upscaler(self, name: str) -> Wanted:
-        source = _find(self._settings.upscalers, name, "Upscaler")
-        size = bytes_on_disk(source, self._precision.dtype)
-
-        def load() -> Upscaler:
-            read = partial(load_upscaler, name, str(source), self.device, self._precision.dtype)
-            return timed(f"Upscaler {name}", read)
-
-        return Wanted(Key(UPSCALER, name), load, size, lambda _: size)
-
-    def _checker(self, source: str) -> Wanted:
-        size = bytes_on_disk(Path(source), self._precision.dtype)
-
-        def load() -> SafetyChecker:
-            read = partial(SafetyChecker.load, source, self.device, self._precision.dtype)
-            return timed("The safety checker", read)
-
-        return Wanted(Key(CHECKER, source), load, size, lambda _: size)
-
-    def _loras(self, spec: PictureSpec) -> tuple[Lora, ...]:
-        files = {use.lora_id: _find(self._settings.loras, use.lora_id, "LoRA") for use in spec.loras}
-        return tuple(read_lora(lora_id, file) for lora_id, file in files.items())
-
-    def _embeddings(self, spec: PictureSpec) -> tuple[Embedding, ...]:
-        files = {name: _find(self._settings.embeddings, name, "Embedding") for name in spec.embeddings}
-        return tuple(read_embedding(name, file) for name, file in files.items())
+    @contextmanager
+    def _borrow(self, wanted: Sequence[Wanted | None]) -> Iterator[dict[str, Any]]:
+        """By kind."""
+        present = [each for each in wanted if each is not None]
+        with self._shelf.borrow(present) as lent:
+            yield {each.key.kind: thing for each, thing in zip(present, lent, strict=True)}
 
 
 def _require_fit(vae_id: str | None, vae: AutoencoderKL, model: LoadedModel) -> None:
     channels, halvings = int(vae.config.latent_channels), len(vae.config.block_out_channels) - 1
     if channels != model.latent_channels or 2**halvings != model.scale:
         raise GenerationFailed(f"VAE {vae_id} does not fit this model: it is made for other latents.")
-
-
-def _find(places: Mapping[str, Path], name: str, what: str) -> Path:
-    if name not in places:
-        raise GenerationFailed(f"{what} not found: {name}")
-    return places[name]
 
 
 def _device_bytes(device: torch.device) -> int:

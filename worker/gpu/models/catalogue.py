@@ -1,0 +1,78 @@
+"""Everything that this worker's settings name: for each kind and id how it is loaded, and how large it is.
+
+Loads nothing itself: what is wanted, the shelf loads (cache.py).
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from shared.errors import GenerationFailed
+from shared.jobs import PictureSpec
+from shared.settings import Settings
+from worker.gpu.finishing.safety import SafetyChecker
+from worker.gpu.finishing.upscale import Upscaler, load_upscaler
+from worker.gpu.models.adapters import Lora, read_lora
+from worker.gpu.models.cache import Key, Wanted
+from worker.gpu.models.embeddings import Embedding, read_embedding
+from worker.gpu.models.loading import Tuning, bytes_on_disk, load_checkpoint, load_vae, timed
+from worker.gpu.models.precision import Precision, bytes_of
+
+CHECKPOINT, VAE, UPSCALER, CHECKER = "checkpoint", "vae", "upscaler", "safety"
+
+
+class Catalogue:
+    """Its methods raise `GenerationFailed` for an id that the settings don't name."""
+
+    def __init__(self, settings: Settings, precision: Precision) -> None:
+        self._settings = settings
+        self._precision = precision
+        self._tuning = Tuning(settings.tomesd_share, settings.compile_backend)
+
+    def checkpoint(self, model_id: str) -> Wanted:
+        folder = _find(self._settings.models, model_id, "Model")
+        return Wanted(
+            Key(CHECKPOINT, model_id),
+            partial(load_checkpoint, model_id, folder, self._precision, self._tuning),
+            bytes_on_disk(folder, self._precision.dtype),
+            lambda model: bytes_of(model.unet, model.vae, *(each.network for each in model.encoders)),
+        )
+
+    def vae(self, vae_id: str) -> Wanted:
+        folder = _find(self._settings.vaes, vae_id, "VAE")
+        load = partial(load_vae, vae_id, folder, self._precision)
+        return Wanted(Key(VAE, vae_id), load, bytes_on_disk(folder, self._precision.dtype), bytes_of)
+
+    def upscaler(self, name: str) -> Wanted:
+        source = _find(self._settings.upscalers, name, "Upscaler")
+        size = bytes_on_disk(source, self._precision.dtype)
+
+        def load() -> Upscaler:
+            read = partial(load_upscaler, name, str(source), self._precision.device, self._precision.dtype)
+            return timed(f"Upscaler {name}", read)
+
+        return Wanted(Key(UPSCALER, name), load, size, lambda _: size)
+
+    def checker(self) -> Wanted | None:
+        """None if no safety checker is installed."""
+        source = self._settings.safety_checker
+        if source is None:
+            return None
+        size = bytes_on_disk(Path(source), self._precision.dtype)
+        read = partial(SafetyChecker.load, source, self._precision.device, self._precision.dtype)
+        return Wanted(Key(CHECKER, source), partial(timed, "The safety checker", read), size, lambda _: size)
+
+    def loras(self, spec: PictureSpec) -> tuple[Lora, ...]:
+        """Their weights, read now: they are attached to the model on the engine's thread."""
+        files = {use.lora_id: _find(self._settings.loras, use.lora_id, "LoRA") for use in spec.loras}
+        return tuple(read_lora(lora_id, file) for lora_id, file in files.items())
+
+    def embeddings(self, spec: PictureSpec) -> tuple[Embedding, ...]:
+        files = {name: _find(self._settings.embeddings, name, "Embedding") for name in spec.embeddings}
+        return tuple(read_embedding(name, file) for name, file in files.items())
+
+
+def _find(places: Mapping[str, Path], name: str, what: str) -> Path:
+    if name not in places:
+        raise GenerationFailed(f"{what} not found: {name}")
+    return places[name]
