@@ -15,7 +15,7 @@ from tests.support import tiny
 from tests.support.studio import demo_spec, make_all, running_studio
 from tests.support.waiting import wait_until
 from worker.gpu.engine import Rendering
-from worker.gpu.models import library, loading
+from worker.gpu.models import catalogue, loading
 from worker.gpu.models.loaded import LoadedModel
 from worker.gpu.studio import Studio
 
@@ -208,5 +208,5 @@ def counted(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lamb
         loads.append(model_id)
         return load(model_id, *rest)
 
-    monkeypatch.setattr(library, "load_checkpoint", counting)
+    monkeypatch.setattr(catalogue, "load_checkpoint", counting)
     return loads
