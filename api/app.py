@@ -11,8 +11,9 @@ from fastapi import FastAPI, Request, Response
 from api.cleaning import remove_expired_files
 from api.context import Gateway
 from api.errors import install_error_handlers
+from api.intake import Intake
 from api.metrics import Metrics
-from api.routes import files, generation, health, jobs, management
+from api.routes import files, generation, health, jobs, management, uploads
 from api.routes.families import FAMILIES
 from api.waiting import Waiter
 from shared.api_keys import KeyRing
@@ -36,7 +37,8 @@ def create_app(settings: Settings) -> FastAPI:
         sweeper = Sweeper(settings, sweep_store, bell)
         waiter = Waiter(store)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
-        app.state.gateway = Gateway(settings, keys, store, waiter, bell, storage, Metrics())
+        intake = Intake(settings, storage)
+        app.state.gateway = Gateway(settings, keys, store, waiter, bell, storage, intake, Metrics())
         waiter.start()
         sweeper.start()
         cleaner = asyncio.create_task(remove_expired_files(storage, settings), name="cleaner")
@@ -58,6 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.include_router(management.router, prefix=family.prefix, tags=tags)
         if family.reloads_models:
             app.include_router(management.reloading, prefix=family.prefix, tags=tags)
+        if family.takes_uploads:
+            app.include_router(uploads.router, prefix=family.prefix, tags=tags)
     install_error_handlers(app)
     app.middleware("http")(_count)
     return app

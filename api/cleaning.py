@@ -1,4 +1,4 @@
-"""Deletes temporary files when their time is over, from the process that serves the folder."""
+"""Deletes temporary files and old inputs when their time is over, from the process that serves the folder."""
 
 import asyncio
 import logging
@@ -10,14 +10,17 @@ logger = logging.getLogger(__name__)
 
 ROUNDS_PER_LIFE = 24
 LONGEST_PAUSE_S = 600.0
+LEAST_INPUT_LIFE_S = 24 * 3600.0
 
 
 async def remove_expired_files(storage: FolderStorage, settings: Settings) -> None:
     """Runs until it is cancelled. An expired file is not served even before it is deleted."""
+    # a job may wait for hours before it needs its inputs, however briefly finished jobs are kept
+    input_life_s = max(settings.retention_s, LEAST_INPUT_LIFE_S)
     pause_s = min(LONGEST_PAUSE_S, settings.temp_life_s / ROUNDS_PER_LIFE)
     while True:
         try:
-            removed = await asyncio.to_thread(storage.remove_expired)
+            removed = await asyncio.to_thread(storage.remove_expired, input_life_s)
         except OSError:
             logger.exception("expired files not deleted")
         else:

@@ -5,6 +5,7 @@ from typing import cast
 
 from fastapi import Request
 
+from api.intake import Intake
 from api.metrics import Metrics
 from api.waiting import Waiter
 from shared.api_keys import KeyRing
@@ -22,6 +23,7 @@ class Gateway:
     waiter: Waiter
     bell: Bell
     storage: FolderStorage
+    intake: Intake
     metrics: Metrics
 
 

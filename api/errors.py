@@ -10,20 +10,22 @@ from starlette.exceptions import HTTPException
 from api.context import gateway_of
 from api.wire.answers import refusal
 from shared.errors import (
+    BadPicture,
     BadRequest,
     IdempotencyConflict,
     InvalidKey,
     JobNotFound,
-    LedgerUnavailable,
     ModelNotFound,
     NotAllowed,
     PrintworksError,
+    UpstreamUnavailable,
 )
 
 logger = logging.getLogger(__name__)
 
 STRICT_STATUS: dict[type[PrintworksError], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
+    BadPicture: HTTPStatus.BAD_REQUEST,
     InvalidKey: HTTPStatus.UNAUTHORIZED,
     NotAllowed: HTTPStatus.FORBIDDEN,
     ModelNotFound: HTTPStatus.NOT_FOUND,
@@ -43,7 +45,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PrintworksError)  # noqa: S101 - registered for this class only
-    if isinstance(error, LedgerUnavailable):
+    if isinstance(error, UpstreamUnavailable):
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return JSONResponse(refusal(error), HTTPStatus.SERVICE_UNAVAILABLE, headers)
     strict = gateway_of(request).settings.strict_http_status

@@ -7,10 +7,15 @@ PrintworksError
 ├── ModelNotFound           the model id is not registered
 ├── JobNotFound             no such job, or another tenant's (the caller is not told which)
 ├── IdempotencyConflict     the Idempotency-Key was used with another body
-├── LedgerUnavailable       Redis can't be reached; nothing was accepted
+├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
+│   ├── LedgerUnavailable   Redis can't be reached
+│   └── StorageUnavailable  the storage folder can't be written
+├── BadPicture              an input picture that can't be had or read; a sentence says what to send instead
 ├── RefusedAddress          an outbound URL that points where it may not
+├── DownloadFailed          a URL that a client named gave no file; `detail` says why
 ├── Misconfigured           a setting that can't be served with; the process says so and ends
 └── GenerationFailed        raised in a GPU worker, stored on the job as its reason
+    ├── InputGone           a picture that the job needs is no longer in storage
     └── Cancelled           the job was cancelled, or its lease was lost
 """
 
@@ -51,12 +56,28 @@ class IdempotencyConflict(PrintworksError):
     code = "idempotency_conflict"
 
 
-class LedgerUnavailable(PrintworksError):
+class UpstreamUnavailable(PrintworksError):
     code = "upstream_unavailable"
+
+
+class LedgerUnavailable(UpstreamUnavailable):
+    pass
+
+
+class StorageUnavailable(UpstreamUnavailable):
+    pass
+
+
+class BadPicture(PrintworksError):
+    code = "bad_picture"
 
 
 class RefusedAddress(PrintworksError):
     code = "refused_address"
+
+
+class DownloadFailed(PrintworksError):
+    code = "download_failed"
 
 
 class Misconfigured(PrintworksError):
@@ -65,6 +86,10 @@ class Misconfigured(PrintworksError):
 
 class GenerationFailed(PrintworksError):
     code = "generation_failed"
+
+
+class InputGone(GenerationFailed):
+    code = "input_gone"
 
 
 class Cancelled(GenerationFailed):

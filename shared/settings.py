@@ -114,6 +114,13 @@ class Settings(BaseSettings):
     """Largest picture that super_resolution may make."""
     tomesd_share: float = Field(default=0.5, gt=0, le=0.75)
     """Share of the positions that `tomesd: yes` merges."""
+    input_max_bytes: int = Field(default=20_000_000, gt=0)
+    """Largest file that is read as an input picture, from a URL or in base64."""
+    input_max_pixels: int = Field(default=50_000_000, ge=64, le=178_000_000)
+    """Most pixels of an input picture; one takes up to 12 bytes of memory per pixel while it is checked."""
+    input_timeout_s: float = Field(default=30.0, gt=0)
+    """How long the download of an input picture may take as a whole."""
+    input_max_redirects: int = Field(default=5, ge=0)
     temp_life_s: float = Field(default=24 * 3600, gt=0)
     """How long the files of `temp: yes` can be read."""
 

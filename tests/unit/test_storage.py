@@ -1,11 +1,13 @@
 """The storage folder: whole files or none, and only under our own names."""
 
 import os
+import uuid
 from pathlib import Path
 
 import pytest
 
-from shared.storage import FolderStorage
+from shared.errors import InputGone
+from shared.storage import CONTENT_TYPES, INPUT_ROLES, FolderStorage, input_name
 from tests.support.jobs import make_spec
 
 
@@ -21,7 +23,9 @@ def test_a_file_is_found_only_once_it_is_written(tmp_path: Path) -> None:
     assert [entry for entry in path.parent.iterdir() if entry.is_file()] == [path]
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "x.png", "", ".writing-abc", "a" * 36 + "-0.exe"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "x.png", "", ".writing-abc", "a" * 36 + "-0.exe", f"{uuid.uuid4()}-init"]
+)
 def test_a_name_that_is_not_ours_is_neither_found_nor_written(tmp_path: Path, name: str) -> None:
     storage = FolderStorage(tmp_path, 60)
 
@@ -49,6 +53,68 @@ def test_only_temporary_files_end(tmp_path: Path) -> None:
         os.utime(path, (1, 1))
 
     assert storage.find(temporary) is None
-    assert storage.remove_expired() == 1
+    assert storage.remove_expired(60) == 1
     assert storage.find(kept) is not None
     assert not (tmp_path / "generations" / temporary).exists()
+
+
+@pytest.mark.parametrize("suffix", CONTENT_TYPES)
+def test_every_kind_of_file_has_names_of_both_dialects(tmp_path: Path, suffix: str) -> None:
+    storage, prefix = FolderStorage(tmp_path, 60), uuid.uuid4()
+
+    for name in (f"{prefix}-0{suffix}", f"0-{prefix}{suffix}", f"temp/{prefix}-3{suffix}"):
+        storage.write(name, b"content")
+
+        path = storage.find(name)
+        assert path is not None
+        assert path.suffix == suffix
+
+
+def test_an_input_is_read_as_it_was_written_until_its_job_drops_it(tmp_path: Path) -> None:
+    storage, mine, other = FolderStorage(tmp_path, 60), str(uuid.uuid4()), str(uuid.uuid4())
+    for prefix in (mine, other):
+        for role in INPUT_ROLES:
+            storage.write_input(input_name(prefix, role), role.encode())
+
+    storage.drop_inputs(mine)
+    storage.drop_inputs(mine)
+
+    for role in INPUT_ROLES:
+        assert storage.read_input(input_name(other, role)) == role.encode()
+        with pytest.raises(InputGone, match="send the request again"):
+            storage.read_input(input_name(mine, role))
+
+
+def test_inputs_are_no_finished_files(tmp_path: Path) -> None:
+    storage, name = FolderStorage(tmp_path, 60), input_name(str(uuid.uuid4()), "init")
+    storage.write_input(name, b"pixels")
+
+    assert storage.find(name) is None
+    assert storage.find(f"../inputs/{name}") is None
+    assert [path.parent.name for path in tmp_path.rglob(name)] == ["inputs"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "init", "../x-init", f"{uuid.uuid4()}-other", f"{uuid.uuid4()}-init.png", f"{uuid.uuid4()}-0"],
+)
+def test_an_input_under_another_name_is_neither_read_nor_written(tmp_path: Path, name: str) -> None:
+    storage = FolderStorage(tmp_path, 60)
+
+    with pytest.raises(ValueError, match="not a name of ours"):
+        storage.write_input(name, b"")
+    with pytest.raises(ValueError, match="not a name of ours"):
+        storage.read_input(name)
+
+
+def test_old_inputs_and_what_was_half_written_are_removed(tmp_path: Path) -> None:
+    storage, old, new = FolderStorage(tmp_path, 60), str(uuid.uuid4()), str(uuid.uuid4())
+    for prefix in (old, new):
+        storage.write_input(input_name(prefix, "mask"), b"pixels")
+    half = tmp_path / "inputs" / ".writing-abc"
+    half.touch()
+    for path in (half, tmp_path / "inputs" / f"{old}-mask"):
+        os.utime(path, (1, 1))
+
+    assert storage.remove_expired(input_life_s=3600) == 2
+    assert [path.name for path in (tmp_path / "inputs").iterdir()] == [f"{new}-mask"]

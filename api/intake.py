@@ -1,0 +1,187 @@
+"""Takes in the pictures that clients send: fetched or decoded, checked, and stored.
+
+Nothing of a request is stored unless all of its pictures can be used. What the fields mean is not known here.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from shared.download import download
+from shared.errors import BadPicture, BadRequest, DownloadFailed, RefusedAddress, StorageUnavailable
+from shared.jobs import InputPicture
+from shared.outbound import Outbound
+from shared.pictures import FileFormat, read_mask, read_picture, written_as
+from shared.settings import Settings
+from shared.storage import FolderStorage, input_name
+
+logger = logging.getLogger(__name__)
+
+DOWNLOADS_AT_ONCE, DECODES_AT_ONCE = 16, 2
+UNFETCHED = "Unable to fetch image from provided URL"
+IN_BASE64 = "base64"
+_NEITHER = "must be an http or https URL, or a picture in base64"
+_SUFFIXES: dict[FileFormat, str] = {"PNG": ".png", "JPEG": ".jpg"}
+_URL_ALPHABET = str.maketrans("-_", "+/")
+
+
+class Given(NamedTuple):
+    """A picture as it was sent (URL, `data:` URI or base64), and the name of the field that held it."""
+
+    field: str
+    value: str
+
+    @property
+    def is_url(self) -> bool:
+        return self.value[:8].lower().startswith(("http://", "https://"))
+
+
+class Intake:
+    """One per gateway process: it bounds how many pictures are downloaded and decoded at a time."""
+
+    def __init__(self, settings: Settings, storage: FolderStorage) -> None:
+        self._limits = settings
+        self._storage = storage
+        self._outbound = Outbound(settings.allow_private_hosts)
+        self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self._decodes = asyncio.Semaphore(DECODES_AT_ONCE)
+
+    async def take(
+        self, given: Mapping[str, Given], *, file_prefix: str, public_url: str
+    ) -> dict[str, InputPicture]:
+        """Store the pictures of one request for the worker, by role (`INPUT_ROLES`).
+
+        `public_url`: where this client reaches us; files of ours are not fetched over HTTP. Raises
+        `BadPicture` with a sentence for each that can't be used, or `StorageUnavailable`; nothing is stored
+        then.
+        """
+        given = {role: Given(field, value.strip()) for role, (field, value) in given.items()}
+        results = await asyncio.gather(*(self._checked(role, given[role], public_url) for role in given))
+        if refusals := [result.detail for result in results if isinstance(result, BadPicture)]:
+            raise BadPicture("; ".join(refusals))
+        contents = {
+            input_name(file_prefix, role): result
+            for role, result in zip(given, results, strict=True)
+            if isinstance(result, bytes)
+        }
+        with _storing():
+            await asyncio.to_thread(self._write_inputs, file_prefix, contents)
+        return {
+            role: InputPicture(
+                name=input_name(file_prefix, role), told=one.value if one.is_url else IN_BASE64
+            )
+            for role, one in given.items()
+        }
+
+    async def publish(self, given: Given, wanted: FileFormat) -> str:
+        """Store a picture in base64 as a file that anyone with its URL can read; its name.
+
+        Raises `BadPicture` or `StorageUnavailable`.
+        """
+        with _about(given.field):
+            content = await asyncio.to_thread(self._in_base64, given.value)
+            if content is None:
+                raise BadRequest("must be a picture in base64")
+            async with self._decodes:
+                file = await asyncio.to_thread(written_as, wanted, content, self._limits)
+        name = f"{uuid.uuid4()}-0{_SUFFIXES[wanted]}"
+        with _storing():
+            await asyncio.to_thread(self._storage.write, name, file)
+        return name
+
+    async def _checked(self, role: str, given: Given, public_url: str) -> bytes | BadPicture:
+        try:
+            with _about(given.field):
+                content = await self._content(given, public_url)
+                async with self._decodes:
+                    read = read_mask if role == "mask" else read_picture
+                    await asyncio.to_thread(read, content, self._limits)
+        except BadPicture as exc:
+            return exc
+        return content
+
+    async def _content(self, given: Given, public_url: str) -> bytes:
+        if not given.is_url:
+            content = await asyncio.to_thread(self._in_base64, given.value)
+            if content is None:
+                raise BadRequest(_NEITHER)
+            return content
+        address = given.value.partition("#")[0].partition("?")[0]
+        own_name = self._own_name(address, public_url)
+        if own_name is None:
+            async with self._downloads:
+                content = await download(self._outbound, given.value, self._limits)
+        else:
+            content = await asyncio.to_thread(self._own_file, own_name)
+        if address.endswith(".base64"):
+            text = content.decode("ascii", errors="replace")
+            return await asyncio.to_thread(self._in_base64, text) or content
+        return content
+
+    def _own_name(self, address: str, public_url: str) -> str | None:
+        """The name of the file if it is one of ours: we may have no way to our own address."""
+        for base in filter(None, (public_url, self._limits.public_url.rstrip("/"))):
+            if address.startswith(f"{base}/generations/"):
+                return address.removeprefix(f"{base}/generations/")
+        return None
+
+    def _own_file(self, name: str) -> bytes:
+        path = self._storage.find(name)
+        try:
+            content = path.read_bytes() if path else None
+        except FileNotFoundError:  # it was deleted just now
+            content = None
+        if content is None:
+            raise BadPicture("there is no such file here: it is not ready yet, or it has expired")
+        return content
+
+    def _in_base64(self, text: str) -> bytes | None:
+        """What the text holds, bare or as a `data:` URI; None if that is not base64."""
+        if text[:5].lower() == "data:":
+            kind, _, text = text.partition(",")
+            if not kind.lower().endswith(";base64"):
+                return None
+        compact = "".join(text.split()).rstrip("=").translate(_URL_ALPHABET)
+        try:
+            content = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+        except ValueError:
+            return None
+        if len(content) > self._limits.input_max_bytes:
+            raise BadPicture(
+                f"the file has {len(content):,} bytes; send at most {self._limits.input_max_bytes:,}"
+            )
+        return content
+
+    def _write_inputs(self, file_prefix: str, contents: Mapping[str, bytes]) -> None:
+        try:
+            for name, content in contents.items():
+                self._storage.write_input(name, content)
+        except OSError:
+            self._storage.drop_inputs(file_prefix)
+            raise
+
+
+@contextlib.contextmanager
+def _about(field: str) -> Iterator[None]:
+    """Makes what is wrong with a picture a sentence about the field that held it."""
+    try:
+        yield
+    except (BadRequest, RefusedAddress) as exc:
+        raise BadPicture(f"{field} {exc.detail}") from None
+    except DownloadFailed as exc:
+        raise BadPicture(f"{UNFETCHED} ({field}): {exc.detail}") from None
+    except BadPicture as exc:
+        raise BadPicture(f"{field}: {exc.detail}") from None
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        logger.exception("picture not stored")
+        raise StorageUnavailable("Pictures can't be stored at the moment. Please try again later.") from exc
