@@ -29,7 +29,9 @@ async def download(outbound: Outbound, url: str, limits: Settings) -> bytes:
         raise DownloadFailed(f"it did not arrive within {limits.input_timeout_s:g} s") from None
     except (httpx.ConnectError, httpx.ConnectTimeout):
         raise DownloadFailed("its server can't be reached") from None
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except (httpx.InvalidURL, ValueError):
+        raise DownloadFailed("it is no URL that can be fetched") from None
+    except httpx.HTTPError:
         raise DownloadFailed("its server broke off or does not speak HTTP") from None
 
 
@@ -52,19 +54,12 @@ async def _get(outbound: Outbound, url: str, limits: Settings) -> bytes | str:
     """The file, or the URL that it is redirected to."""
     async with outbound.client() as client, client.stream("GET", url, headers=_HEADERS) as response:
         if response.has_redirect_location:
-            return _target(url, response.headers["location"])
+            return urljoin(url, response.headers["location"])
         if not response.is_success:
             raise DownloadFailed(f"its server answered {response.status_code}")
         body = await _read(response, limits.input_max_bytes)
     encoding = response.headers.get("content-encoding", "").strip().lower()
     return await asyncio.to_thread(_unpacked, body, encoding, limits.input_max_bytes)
-
-
-def _target(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        raise DownloadFailed("it is redirected to something that is no URL") from None
 
 
 async def _read(response: httpx.Response, most_bytes: int) -> bytes:

@@ -1,0 +1,94 @@
+"""A web site that clients' URLs point to: a real HTTP server whose pages answer as a test tells them."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.receiver import Received
+
+Page = Callable[[BaseHTTPRequestHandler, threading.Event], None]
+"""Writes one answer; one that never ends waits for the event, which is set when the site closes."""
+
+
+@dataclass
+class Site:
+    url: str
+    requests: list[Received] = field(default_factory=list)
+
+
+def answer(
+    body: bytes = b"", status: int = 200, headers: Mapping[str, str] | None = None, *, told: bool = True
+) -> Page:
+    """A page with these bytes; `told`: with their number in Content-Length."""
+
+    def page(handler: BaseHTTPRequestHandler, _: threading.Event) -> None:
+        handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        if told:
+            handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return page
+
+
+def redirect(location: str, status: int = 302, **headers: str) -> Page:
+    return answer(status=status, headers={"Location": location, **headers})
+
+
+def raw(answer: bytes) -> Page:
+    """Sends exactly this and ends the connection."""
+
+    def page(handler: BaseHTTPRequestHandler, _: threading.Event) -> None:
+        handler.wfile.write(answer)
+
+    return page
+
+
+def trickle(start: bytes, every_s: float = 0.02) -> Page:
+    """Sends `start`, then a byte now and then, for ever."""
+
+    def page(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        handler.wfile.write(start)
+        while not over.wait(every_s):
+            handler.wfile.write(b"x")
+
+    return page
+
+
+def silence(_: BaseHTTPRequestHandler, over: threading.Event) -> None:
+    """Never says a word."""
+    over.wait(60)
+
+
+@contextlib.contextmanager
+def running_site(pages: Mapping[str, Page]) -> Iterator[Site]:
+    """Serves `pages` by their paths until the block ends."""
+    site, over = Site(url=""), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            site.requests.append(Received(self.path, headers, b""))
+            page = pages.get(self.path.partition("?")[0], answer(status=404))
+            with contextlib.suppress(OSError):  # the client may leave early
+                page(self, over)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+
+    server = Server(("127.0.0.1", 0), Handler)
+    site.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield site
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
