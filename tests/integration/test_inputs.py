@@ -8,9 +8,11 @@ import threading
 import uuid
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -22,6 +24,7 @@ from shared.settings import Settings
 from shared.storage import FolderStorage
 from tests.support.jobs import make_spec
 from tests.support.site import Page, answer, raw, redirect, running_site, silence, trickle
+from tests.support.waiting import wait_until
 
 OURS = "http://printworks.test"
 WITHIN_S = 30
@@ -119,19 +122,10 @@ def test_all_pictures_of_a_request_are_fetched_at_the_same_time(desk: Desk) -> N
 
 
 def test_a_gateway_downloads_only_so_many_pictures_at_once(desk: Desk) -> None:
-    lock, full = threading.Lock(), threading.Event()
-    now, most = 0, 0
+    go_on = threading.Event()
 
-    def crowded(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-            if now == DOWNLOADS_AT_ONCE:
-                full.set()
-        full.wait(WITHIN_S)
-        with lock:
-            now -= 1
+    def held(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        go_on.wait(WITHIN_S)
         answer(RED)(handler, over)
 
     async def crowd(url: str) -> None:
@@ -143,10 +137,16 @@ def test_a_gateway_downloads_only_so_many_pictures_at_once(desk: Desk) -> None:
         )
         await asyncio.wait_for(asyncio.gather(*requests), WITHIN_S)
 
-    with running_site({"/": crowded}) as site:
-        asyncio.run(crowd(f"{site.url}/"))
+    with running_site({"/held": held, "/free": answer()}) as site, ThreadPoolExecutor() as pool:
+        crowding = pool.submit(asyncio.run, crowd(f"{site.url}/held"))
+        wait_until(lambda: len(site.requests) >= DOWNLOADS_AT_ONCE)
+        for _ in range(DOWNLOADS_AT_ONCE):  # what was sent before these is seen before these
+            httpx.get(f"{site.url}/free")
+        held_at_once = sum(request.path == "/held" for request in site.requests)
+        go_on.set()
+        crowding.result(WITHIN_S)
 
-    assert most == DOWNLOADS_AT_ONCE
+    assert held_at_once == DOWNLOADS_AT_ONCE
     assert len(desk.stored) == DOWNLOADS_AT_ONCE * 2
 
 
