@@ -8,12 +8,15 @@ import base64
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar, TypeVarTuple
 
+from api.wire.requests import GivenPicture
 from shared.download import download
 from shared.errors import BadPicture, BadRequest, DownloadFailed, RefusedAddress, StorageUnavailable
-from shared.jobs import InputPicture
+from shared.jobs import InputPicture, Role
 from shared.outbound import Outbound
 from shared.pictures import FileFormat, read_mask, read_picture, written_as
 from shared.settings import Settings
@@ -21,23 +24,17 @@ from shared.storage import FolderStorage, input_name
 
 logger = logging.getLogger(__name__)
 
-DOWNLOADS_AT_ONCE, DECODES_AT_ONCE = 16, 2
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+DOWNLOADS_AT_ONCE = 16
+THREADS = 4
+"""Pictures that are decoded at once: the largest ones take half a gigabyte each."""
 UNFETCHED = "Unable to fetch image from provided URL"
 IN_BASE64 = "base64"
 _NEITHER = "must be an http or https URL, or a picture in base64"
 _SUFFIXES: dict[FileFormat, str] = {"PNG": ".png", "JPEG": ".jpg"}
 _URL_ALPHABET = str.maketrans("-_", "+/")
-
-
-class Given(NamedTuple):
-    """A picture as it was sent (URL, `data:` URI or base64), and the name of the field that held it."""
-
-    field: str
-    value: str
-
-    @property
-    def is_url(self) -> bool:
-        return self.value[:8].lower().startswith(("http://", "https://"))
 
 
 class Intake:
@@ -48,18 +45,19 @@ class Intake:
         self._storage = storage
         self._outbound = Outbound(settings.allow_private_hosts)
         self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
-        self._decodes = asyncio.Semaphore(DECODES_AT_ONCE)
+        # not asyncio's own threads: look-ups of slow names can occupy all of those
+        self._threads = ThreadPoolExecutor(THREADS, "intake")
 
     async def take(
-        self, given: Mapping[str, Given], *, file_prefix: str, public_url: str
-    ) -> dict[str, InputPicture]:
-        """Store the pictures of one request for the worker, by role (`INPUT_ROLES`).
+        self, given: Mapping[Role, GivenPicture], *, file_prefix: str, public_url: str
+    ) -> dict[Role, InputPicture]:
+        """Store the pictures of one request for the worker, by role.
 
         `public_url`: where this client reaches us; files of ours are not fetched over HTTP. Raises
         `BadPicture` with a sentence for each that can't be used, or `StorageUnavailable`; nothing is stored
         then.
         """
-        given = {role: Given(field, value.strip()) for role, (field, value) in given.items()}
+        given = {role: replace(one, value=one.value.strip()) for role, one in given.items()}
         results = await asyncio.gather(*(self._checked(role, given[role], public_url) for role in given))
         if refusals := [result.detail for result in results if isinstance(result, BadPicture)]:
             raise BadPicture("; ".join(refusals))
@@ -69,44 +67,45 @@ class Intake:
             if isinstance(result, bytes)
         }
         with _storing():
-            await asyncio.to_thread(self._write_inputs, file_prefix, contents)
+            await self._in_thread(self._write_inputs, file_prefix, contents)
         return {
             role: InputPicture(
-                name=input_name(file_prefix, role), told=one.value if one.is_url else IN_BASE64
+                name=input_name(file_prefix, role), told=one.value if _is_url(one.value) else IN_BASE64
             )
             for role, one in given.items()
         }
 
-    async def publish(self, given: Given, wanted: FileFormat) -> str:
+    async def publish(self, given: GivenPicture, wanted: FileFormat) -> str:
         """Store a picture in base64 as a file that anyone with its URL can read; its name.
 
         Raises `BadPicture` or `StorageUnavailable`.
         """
         with _about(given.field):
-            content = await asyncio.to_thread(self._in_base64, given.value)
+            content = await self._in_thread(self._in_base64, given.value)
             if content is None:
                 raise BadRequest("must be a picture in base64")
-            async with self._decodes:
-                file = await asyncio.to_thread(written_as, wanted, content, self._limits)
+            file = await self._in_thread(written_as, wanted, content, self._limits)
         name = f"{uuid.uuid4()}-0{_SUFFIXES[wanted]}"
         with _storing():
-            await asyncio.to_thread(self._storage.write, name, file)
+            await self._in_thread(self._storage.write, name, file)
         return name
 
-    async def _checked(self, role: str, given: Given, public_url: str) -> bytes | BadPicture:
+    def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def _checked(self, role: Role, given: GivenPicture, public_url: str) -> bytes | BadPicture:
         try:
             with _about(given.field):
                 content = await self._content(given, public_url)
-                async with self._decodes:
-                    read = read_mask if role == "mask" else read_picture
-                    await asyncio.to_thread(read, content, self._limits)
+                read = read_mask if role is Role.MASK else read_picture
+                await self._in_thread(read, content, self._limits)
         except BadPicture as exc:
             return exc
         return content
 
-    async def _content(self, given: Given, public_url: str) -> bytes:
-        if not given.is_url:
-            content = await asyncio.to_thread(self._in_base64, given.value)
+    async def _content(self, given: GivenPicture, public_url: str) -> bytes:
+        if not _is_url(given.value):
+            content = await self._in_thread(self._in_base64, given.value)
             if content is None:
                 raise BadRequest(_NEITHER)
             return content
@@ -116,10 +115,10 @@ class Intake:
             async with self._downloads:
                 content = await download(self._outbound, given.value, self._limits)
         else:
-            content = await asyncio.to_thread(self._own_file, own_name)
+            content = await self._in_thread(self._own_file, own_name)
         if address.endswith(".base64"):
             text = content.decode("ascii", errors="replace")
-            return await asyncio.to_thread(self._in_base64, text) or content
+            return await self._in_thread(self._in_base64, text) or content
         return content
 
     def _own_name(self, address: str, public_url: str) -> str | None:
@@ -163,6 +162,10 @@ class Intake:
         except OSError:
             self._storage.drop_inputs(file_prefix)
             raise
+
+
+def _is_url(value: str) -> bool:
+    return value[:8].lower().startswith(("http://", "https://"))
 
 
 @contextlib.contextmanager

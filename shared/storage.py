@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from shared.errors import InputGone
-from shared.jobs import TEMP_FOLDER
+from shared.jobs import TEMP_FOLDER, Role
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 CONTENT_TYPES = {
@@ -21,18 +21,17 @@ CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".base64": "text/plain; charset=us-ascii",
 }
-INPUT_ROLES = ("init", "mask", "control", "ip_adapter")
 _NAME = re.compile(
     rf"(?:{TEMP_FOLDER})?(?:{_UUID}-\d+|\d+-{_UUID})(?:{'|'.join(map(re.escape, CONTENT_TYPES))})"
 )
-_INPUT_NAME = re.compile(rf"{_UUID}-(?:{'|'.join(INPUT_ROLES)})")
+_INPUT_NAME = re.compile(rf"{_UUID}-(?:{'|'.join(Role)})")
 WRITING = ".writing-"
 LONGEST_WRITE_S = 3600.0
 GRACE_SHARE = 0.01
 
 
-def input_name(file_prefix: str, role: str) -> str:
-    """Name of the input that a job uses in this role, one of `INPUT_ROLES`."""
+def input_name(file_prefix: str, role: Role) -> str:
+    """Name of the input that a job uses in this role."""
     return f"{file_prefix}-{role}"
 
 
@@ -65,7 +64,7 @@ class FolderStorage:
 
     def drop_inputs(self, file_prefix: str) -> None:
         """Delete all inputs of one job, if there are any."""
-        for role in INPUT_ROLES:
+        for role in Role:
             (self._inputs / _checked(input_name(file_prefix, role), _INPUT_NAME)).unlink(missing_ok=True)
 
     def find(self, name: str) -> Path | None:

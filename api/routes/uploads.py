@@ -3,15 +3,15 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.admission import public_url
 from api.body import authenticate
 from api.context import gateway_of
-from api.intake import Given
+from api.public_url import public_url
 from api.routes.documented import json_body
+from api.wire.requests import GivenPicture
 from api.wire.sentences import parse
 from api.wire.uploads import UploadImage, upload_answer
 
-router = APIRouter(tags=["files"])
+router = APIRouter()
 
 
 @router.post("/upload_image", openapi_extra=json_body(UploadImage), summary="Store a picture under a URL")
@@ -19,5 +19,6 @@ async def upload_image(request: Request) -> JSONResponse:
     gateway = gateway_of(request)
     caller = await authenticate(request)
     wanted = parse(UploadImage, caller.body)
-    name = await gateway.intake.publish(Given("base64_image", wanted.base64_image), wanted.file_format)
+    given = GivenPicture("base64_image", wanted.base64_image)
+    name = await gateway.intake.publish(given, wanted.file_format)
     return JSONResponse(upload_answer(f"{public_url(gateway, request)}/generations/{name}"))

@@ -2,19 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from api.wire.requests.body import one_of
 from shared.answers import Body
 from shared.pictures import FileFormat
 
 _FORMATS: dict[str, FileFormat] = {"png": "PNG", "jpeg": "JPEG", "jpg": "JPEG"}
-
-
-def _known(image_type: str) -> str:
-    if image_type.lower() not in _FORMATS:
-        raise PydanticCustomError("sentence", "must be one of {names}", {"names": ", ".join(_FORMATS)})
-    return image_type.lower()
 
 
 class UploadImage(BaseModel):
@@ -24,7 +18,7 @@ class UploadImage(BaseModel):
 
     base64_image: str
     """The picture in base64, bare or as a `data:` URI."""
-    image_type: Annotated[str, AfterValidator(_known)]
+    image_type: Annotated[str, StringConstraints(to_lower=True), one_of(*_FORMATS)]
     """`png`, `jpeg` or `jpg`: what the stored file will be. A picture in another format is converted."""
 
     @property

@@ -16,10 +16,11 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.intake import DOWNLOADS_AT_ONCE, UNFETCHED, Given, Intake
+from api.intake import DOWNLOADS_AT_ONCE, UNFETCHED, Intake
+from api.wire.requests import GivenPicture
 from deploy.ports import free_port
 from shared.errors import BadPicture, StorageUnavailable
-from shared.jobs import InputPicture
+from shared.jobs import InputPicture, Role
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from tests.support.jobs import make_spec
@@ -49,12 +50,12 @@ class Desk:
         self.folder = folder
         self.prefix = str(uuid.uuid4())
 
-    def take(self, **given: str) -> dict[str, InputPicture]:
+    def take(self, **given: str) -> dict[Role, InputPicture]:
         """The role's field is called like it with `_image` behind."""
         return asyncio.run(self._take(given))
 
-    async def _take(self, given: dict[str, str]) -> dict[str, InputPicture]:
-        fields = {role: Given(f"{role}_image", value) for role, value in given.items()}
+    async def _take(self, given: dict[str, str]) -> dict[Role, InputPicture]:
+        fields = {Role(role): GivenPicture(f"{role}_image", value) for role, value in given.items()}
         taking = Intake(self.settings, self.storage).take(fields, file_prefix=self.prefix, public_url=OURS)
         return await asyncio.wait_for(taking, WITHIN_S)
 
@@ -78,10 +79,10 @@ def desk(tmp_path: Path) -> Desk:
 def test_a_picture_by_url_is_stored_as_it_came_and_told_by_its_url(desk: Desk) -> None:
     with running_site({"/red.png": answer(RED)}) as site:
         url = f"{site.url}/red.png?signature=a%20b"
-        taken = desk.take(init=url)
+        taken = desk.take(init=f" {url}\n")
 
-    assert taken == {"init": InputPicture(name=f"{desk.prefix}-init", told=url)}
-    assert desk.storage.read_input(taken["init"].name) == RED
+    assert taken == {Role.INIT: InputPicture(name=f"{desk.prefix}-init", told=url)}
+    assert desk.storage.read_input(taken[Role.INIT].name) == RED
     assert [request.path for request in site.requests] == ["/red.png?signature=a%20b"]
 
 
@@ -100,7 +101,7 @@ FORMS = {
 def test_base64_is_read_in_every_form_that_clients_send(desk: Desk, value: str) -> None:
     taken = desk.take(mask=value)
 
-    assert taken["mask"].told == "base64"
+    assert taken[Role.MASK].told == "base64"
     assert desk.stored == [RED]
 
 
@@ -130,7 +131,7 @@ def test_a_gateway_downloads_only_so_many_pictures_at_once(desk: Desk) -> None:
 
     async def crowd(url: str) -> None:
         intake = Intake(desk.settings, desk.storage)
-        one = {"init": Given("init_image", url)}
+        one = {Role.INIT: GivenPicture("init_image", url)}
         requests = (
             intake.take(one, file_prefix=str(uuid.uuid4()), public_url=OURS)
             for _ in range(DOWNLOADS_AT_ONCE * 2)
@@ -160,7 +161,7 @@ def test_redirects_are_followed_and_no_server_learns_of_another(desk: Desk, stat
         taken = desk.take(init=f"{site.url}/old")
 
     assert desk.stored == [RED]
-    assert taken["init"].told == f"{site.url}/old"
+    assert taken[Role.INIT].told == f"{site.url}/old"
     assert [request.path for request in site.requests] == ["/old", "/new?x=1"]
     for request in site.requests:
         assert not {"cookie", "referer", "authorization"} & set(request.headers)
@@ -338,7 +339,7 @@ def test_a_file_of_ours_is_read_without_http(tmp_path: Path, base: str) -> None:
     taken = desk.take(init=f"{base}/generations/{name}?download=1")
 
     assert desk.stored == [RED]
-    assert taken["init"].told == f"{base}/generations/{name}?download=1"
+    assert taken[Role.INIT].told == f"{base}/generations/{name}?download=1"
 
 
 def test_a_file_of_ours_in_base64_is_decoded(desk: Desk) -> None:

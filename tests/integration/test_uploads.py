@@ -13,13 +13,16 @@ import pytest
 from PIL import Image
 
 from deploy.ports import free_port
+from shared import ledger
+from shared.jobs import Role
+from shared.ledger import Ledger
 from shared.settings import Settings
 from shared.storage import FolderStorage, input_name
 from tests.support.pictures import download_picture
 from tests.support.processes import running_gateway
 
 KEY = "secret-of-the-tests"
-UPLOAD = "/api/v1/enterprise/upload_image"
+UPLOAD, INPAINT = "/api/v1/enterprise/upload_image", "/api/v1/enterprise/inpaint"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,40 @@ def test_a_storage_that_cant_be_written_is_503(settings: Settings, tmp_path: Pat
     assert (answer.json()["status"], answer.json()["code"]) == ("error", "upstream_unavailable")
 
 
+def inpainting(**changes: Any) -> dict[str, Any]:
+    picture = base64.b64encode(encoded("PNG")).decode()
+    body = {"key": KEY, "model_id": "demo", "prompt": "a red circle", "width": 64, "height": 64}
+    return body | {"init_image": picture, "mask_image": picture, "instant_response": "yes"} | changes
+
+
+def test_a_jobs_pictures_lie_in_storage_when_it_is_accepted(
+    settings: Settings, store: Ledger, tmp_path: Path
+) -> None:
+    closed = settings.model_copy(update={"allow_private_hosts": ()})
+    with running_gateway(closed, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        uploaded = upload(client, encoded("JPEG"), "jpg").json()["image_url"]
+        for _ in range(2):
+            answer = client.post(
+                INPAINT, json=inpainting(init_image=uploaded), headers={"Idempotency-Key": "order-7"}
+            ).json()
+
+    assert answer["status"] == "processing"
+    spec = store.run(ledger.claim("worker", "token", settings, ())).spec
+    stored = FolderStorage(settings.data_dir, settings.temp_life_s)
+    assert {role: one.told for role, one in spec.inputs.items()} == {"init": uploaded, "mask": "base64"}
+    assert stored.read_input(spec.inputs[Role.INIT].name) == encoded("JPEG")
+    assert stored.read_input(spec.inputs[Role.MASK].name) == encoded("PNG")
+    assert len(list((settings.data_dir / "inputs").iterdir())) == 2
+
+
+def test_a_job_whose_pictures_cant_be_used_is_not_accepted(client: httpx.Client) -> None:
+    answer = client.post(INPAINT, json=inpainting(mask_image="http://10.0.0.1/mask.png")).json()
+
+    assert answer["status"] == "error"
+    assert answer["message"] == "mask_image must be a public address; this one is private"
+    assert 'printworks_jobs{state="queued"} 0.0' in client.get("/metrics").text
+
+
 def test_a_video_is_served_in_the_parts_that_a_player_asks_for(
     client: httpx.Client, storage: FolderStorage
 ) -> None:
@@ -156,7 +193,7 @@ def test_a_video_is_served_in_the_parts_that_a_player_asks_for(
 
 
 def test_inputs_are_not_served(client: httpx.Client, storage: FolderStorage) -> None:
-    name = input_name(str(uuid.uuid4()), "init")
+    name = input_name(str(uuid.uuid4()), Role.INIT)
     storage.write_input(name, encoded("PNG"))
 
     for path in (f"/inputs/{name}", f"/generations/{name}", f"/generations/..%2finputs%2f{name}"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InputGone
-from shared.storage import CONTENT_TYPES, INPUT_ROLES, FolderStorage, input_name
+from shared.jobs import Role
+from shared.storage import CONTENT_TYPES, FolderStorage, input_name
 from tests.support.jobs import make_spec
 
 
@@ -73,20 +74,20 @@ def test_every_kind_of_file_has_names_of_both_dialects(tmp_path: Path, suffix: s
 def test_an_input_is_read_as_it_was_written_until_its_job_drops_it(tmp_path: Path) -> None:
     storage, mine, other = FolderStorage(tmp_path, 60), str(uuid.uuid4()), str(uuid.uuid4())
     for prefix in (mine, other):
-        for role in INPUT_ROLES:
+        for role in Role:
             storage.write_input(input_name(prefix, role), role.encode())
 
     storage.drop_inputs(mine)
     storage.drop_inputs(mine)
 
-    for role in INPUT_ROLES:
+    for role in Role:
         assert storage.read_input(input_name(other, role)) == role.encode()
         with pytest.raises(InputGone, match="send the request again"):
             storage.read_input(input_name(mine, role))
 
 
 def test_inputs_are_no_finished_files(tmp_path: Path) -> None:
-    storage, name = FolderStorage(tmp_path, 60), input_name(str(uuid.uuid4()), "init")
+    storage, name = FolderStorage(tmp_path, 60), input_name(str(uuid.uuid4()), Role.INIT)
     storage.write_input(name, b"pixels")
 
     assert storage.find(name) is None
@@ -110,7 +111,7 @@ def test_an_input_under_another_name_is_neither_read_nor_written(tmp_path: Path,
 def test_old_inputs_and_what_was_half_written_are_removed(tmp_path: Path) -> None:
     storage, old, new = FolderStorage(tmp_path, 60), str(uuid.uuid4()), str(uuid.uuid4())
     for prefix in (old, new):
-        storage.write_input(input_name(prefix, "mask"), b"pixels")
+        storage.write_input(input_name(prefix, Role.MASK), b"pixels")
     half = tmp_path / "inputs" / ".writing-abc"
     half.touch()
     for path in (half, tmp_path / "inputs" / f"{old}-mask"):
