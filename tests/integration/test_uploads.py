@@ -159,7 +159,9 @@ def test_a_jobs_pictures_lie_in_storage_when_it_is_accepted(
             ).json()
 
     assert answer["status"] == "processing"
-    spec = store.run(ledger.claim("worker", "token", settings, ())).spec
+    claim = store.run(ledger.claim("worker", "token", settings, ()))
+    assert claim is not None
+    spec = claim.spec
     stored = FolderStorage(settings.data_dir, settings.temp_life_s)
     assert {role: one.told for role, one in spec.inputs.items()} == {"init": uploaded, "mask": "base64"}
     assert stored.read_input(spec.inputs[Role.INIT].name) == encoded("JPEG")
