@@ -13,8 +13,8 @@ from api.public_url import public_url
 from api.wire.requests import JobBody, Order
 from shared import ledger
 from shared.broker import GPU_QUEUE
-from shared.errors import BadRequest, ModelNotFound, RefusedAddress
-from shared.jobs import Dialect, Job, JobState
+from shared.errors import BadRequest, IdempotencyConflict, ModelNotFound, RefusedAddress
+from shared.jobs import Dialect, EnlargementSpec, Job, JobSpec, JobState
 from shared.outbound import check_url
 from shared.settings import Settings
 
@@ -38,7 +38,12 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     inputs = await take_inputs(gateway, request, prefix, wanted.pictures)
     spec = wanted.to_spec(Order(settings, public_url(gateway, request), prefix, dialect, inputs))
     call = ledger.accept(spec, caller.key, settings, idempotency_key=idempotency_key, digest=_digest(caller))
-    accepted = await gateway.ledger.run(call)
+    try:
+        _require_sane_size(spec, settings)
+        accepted = await gateway.ledger.run(call)
+    except (BadRequest, IdempotencyConflict):  # after any other error the job may have been accepted
+        gateway.storage.drop_inputs(prefix)
+        raise
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
     if not accepted.is_new:
@@ -58,6 +63,15 @@ def require_installed(wanted: JobBody, settings: Settings) -> None:
     missing = wanted.missing(settings)
     if missing:
         raise BadRequest(missing)
+
+
+def _require_sane_size(spec: JobSpec, settings: Settings) -> None:
+    most = settings.max_enlarged_pixels
+    if isinstance(spec, EnlargementSpec) and spec.pixels > most:
+        raise BadRequest(
+            f"scale would make {spec.pixels:,} pixels of this picture: send a smaller one, or a scale that "
+            f"makes at most {most:,}"
+        )
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar, TypeVarTuple
 
 from api.wire.requests import GivenPicture
@@ -37,6 +37,15 @@ _SUFFIXES: dict[FileFormat, str] = {"PNG": ".png", "JPEG": ".jpg"}
 _URL_ALPHABET = str.maketrans("-_", "+/")
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A picture's file as it came, and the picture's size in pixels."""
+
+    content: bytes
+    width: int
+    height: int
+
+
 class Intake:
     """One per gateway process: it bounds how many pictures are downloaded and decoded at a time."""
 
@@ -61,18 +70,22 @@ class Intake:
         results = await asyncio.gather(*(self._checked(role, given[role], public_url) for role in given))
         if refusals := [result.detail for result in results if isinstance(result, BadPicture)]:
             raise BadPicture("; ".join(refusals))
-        contents = {
-            input_name(file_prefix, role): result
+        checked = {
+            role: result
             for role, result in zip(given, results, strict=True)
-            if isinstance(result, bytes)
+            if not isinstance(result, BadPicture)
         }
+        contents = {input_name(file_prefix, role): one.content for role, one in checked.items()}
         with _storing():
             await self._in_thread(self._write_inputs, file_prefix, contents)
         return {
             role: InputPicture(
-                name=input_name(file_prefix, role), told=one.value if _is_url(one.value) else IN_BASE64
+                name=input_name(file_prefix, role),
+                told=given[role].value if _is_url(given[role].value) else IN_BASE64,
+                width=one.width,
+                height=one.height,
             )
-            for role, one in given.items()
+            for role, one in checked.items()
         }
 
     async def publish(self, given: GivenPicture, wanted: FileFormat) -> str:
@@ -93,15 +106,15 @@ class Intake:
     def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def _checked(self, role: Role, given: GivenPicture, public_url: str) -> bytes | BadPicture:
+    async def _checked(self, role: Role, given: GivenPicture, public_url: str) -> Checked | BadPicture:
         try:
             with _about(given.field):
                 content = await self._content(given, public_url)
                 read = read_mask if role is Role.MASK else read_picture
-                await self._in_thread(read, content, self._limits)
+                picture = await self._in_thread(read, content, self._limits)
         except BadPicture as exc:
             return exc
-        return content
+        return Checked(content, *picture.size)
 
     async def _content(self, given: GivenPicture, public_url: str) -> bytes:
         if not _is_url(given.value):

@@ -4,10 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.jobs.spec import LATENT_PIXELS, JobSpec, Kind
-
-TYPICAL_PIXELS = 512 * 512
-"""How large a given picture is taken to be where only the worker knows."""
+from shared.jobs.spec import LATENT_PIXELS, JobSpec, Kind, Role
 
 
 class EnlargementSpec(JobSpec):
@@ -18,8 +15,13 @@ class EnlargementSpec(JobSpec):
     face_enhance: bool = False
 
     @property
+    def pixels(self) -> int:
+        """Of the enlarged picture."""
+        return round(given_pixels(self) * self.scale * self.scale)
+
+    @property
     def cost(self) -> int:
-        return int(self.scale * self.scale * TYPICAL_PIXELS / LATENT_PIXELS)
+        return max(1, self.pixels // LATENT_PIXELS)
 
 
 class CheckSpec(JobSpec):
@@ -29,8 +31,14 @@ class CheckSpec(JobSpec):
 
     @property
     def cost(self) -> int:
-        return TYPICAL_PIXELS // LATENT_PIXELS
+        return max(1, given_pixels(self) // LATENT_PIXELS)
 
     @property
     def file_count(self) -> int:
         return 0
+
+
+def given_pixels(spec: JobSpec) -> int:
+    """Of the picture that the job is about."""
+    given = spec.inputs.get(Role.INIT)
+    return given.width * given.height if given else 0

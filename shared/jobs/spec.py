@@ -51,6 +51,8 @@ class InputPicture(BaseModel):
     """Of the stored input."""
     told: str
     """What answers say of it: the URL as it was sent, or `base64`."""
+    width: int
+    height: int
 
 
 class JobSpec(BaseModel):

@@ -137,7 +137,10 @@ def test_a_base64_job_names_text_files() -> None:
     assert make_job(base64=True).spec.file_names[0].endswith("-0.base64")
 
 
-INPUTS = {role: InputPicture(name=f"x-{role}", told=f"http://pictures.test/{role}.png") for role in Role}
+INPUTS = {
+    role: InputPicture(name=f"x-{role}", told=f"http://pictures.test/{role}.png", width=8, height=8)
+    for role in Role
+}
 HINT = HintUse(controls=(ControlUse(control_id="mine", hint_type="canny", scale=0.5),), auto_hint=True)
 
 

@@ -8,8 +8,9 @@ import time
 from shared import ledger
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
 from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
-from shared.jobs import JobSpec, JobState, Outcome
+from shared.jobs import JobSpec, JobState, Outcome, Role
 from shared.ledger import Claim, Ledger
+from shared.pictures import read_mask, read_picture
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
@@ -106,7 +107,12 @@ class Slot:
         return made.outcome
 
     def _inputs(self, spec: JobSpec) -> Inputs:
-        return {}
+        """As the gateway checked them; raises `InputGone` for one that lay there for too long."""
+        readers = {Role.MASK: read_mask}
+        return {
+            role: readers.get(role, read_picture)(self._storage.read_input(one.name), self._settings)
+            for role, one in spec.inputs.items()
+        }
 
     def _give_up(self, hold: Hold) -> None:
         fields = {"job_id": hold.claim.job_id}
@@ -131,6 +137,8 @@ class Slot:
                 time.sleep(FINISH_RETRY_S)
         if finished.bell_wanted:
             self._bell.ring(WEBHOOK_QUEUE)
+        if finished.is_mine:
+            self._storage.drop_inputs(claim.spec.file_prefix)
         fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
         logger.info(
             "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
