@@ -81,7 +81,8 @@ def test_a_picture_by_url_is_stored_as_it_came_and_told_by_its_url(desk: Desk) -
         url = f"{site.url}/red.png?signature=a%20b"
         taken = desk.take(init=f" {url}\n")
 
-    assert taken == {Role.INIT: InputPicture(name=f"{desk.prefix}-init", told=url)}
+    size = {"width": 16, "height": 16}
+    assert taken == {Role.INIT: InputPicture(name=f"{desk.prefix}-init", told=url, **size)}
     assert desk.storage.read_input(taken[Role.INIT].name) == RED
     assert [request.path for request in site.requests] == ["/red.png?signature=a%20b"]
 
