@@ -11,6 +11,7 @@ from transformers import CLIPTokenizer
 from worker.gpu.models.adapters import Adapters
 from worker.gpu.models.attention import Marks, install
 from worker.gpu.models.embeddings import Vocabulary
+from worker.gpu.models.image_prompts import ImagePrompts
 from worker.gpu.models.merging import TokenMerging
 from worker.gpu.models.parts import Network, Pipeline, text_parts
 from worker.gpu.models.precision import NAMES
@@ -27,7 +28,7 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Weights are shared by all jobs; what is per job (LoRAs, merging) is switched on for each forward."""
+    """Weights are shared by all jobs; what is per job (LoRAs, pictures, merging) is on for its forwards."""
 
     model_id: str
     pipeline: Pipeline
@@ -38,6 +39,7 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     adapters: Adapters
+    image_prompts: ImagePrompts
     marks: Marks
     merging: TokenMerging
     compiled: bool = False
@@ -90,6 +92,7 @@ def from_pipeline(
         device=pipeline.unet.device,
         dtype=pipeline.unet.dtype,
         adapters=Adapters(pipeline),
+        image_prompts=ImagePrompts(pipeline.unet, is_xl=len(text_parts(pipeline)) > 1),
         marks=install(pipeline.unet),
         merging=TokenMerging(pipeline.unet, merged_share),
         compiled=compiled,

@@ -12,6 +12,7 @@ from worker.gpu.painting.chunks import Words, chunked, empty_chunk
 from worker.gpu.painting.encoding import Encode, Encoded
 from worker.gpu.painting.kit import Kit
 from worker.gpu.painting.request import PictureRequest
+from worker.gpu.painting.seeing import seen
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Conditions:
     """(rows, 6): SDXL's original size, crop and target size."""
     guidance: Tensor | None = None
     """(rows, width): the guidance scale, for models that take it as an input."""
+    picture: Tensor | None = None
+    """(rows, 2, tokens, width): a picture's tokens, to make keys of and to make values of (IP adapters)."""
 
     @property
     def rows(self) -> int:
@@ -38,7 +41,13 @@ class Conditions:
             return None if tensor is None else tensor[list(rows)]
 
         embeddings = self.embeddings[list(rows)]
-        return Conditions(embeddings, picked(self.pooled), picked(self.sizes), picked(self.guidance))
+        return Conditions(
+            embeddings,
+            picked(self.pooled),
+            picked(self.sizes),
+            picked(self.guidance),
+            picked(self.picture),
+        )
 
 
 def condition(kit: Kit, request: PictureRequest, alone: object) -> Steps[Conditions]:
@@ -50,12 +59,14 @@ def condition(kit: Kit, request: PictureRequest, alone: object) -> Steps[Conditi
     rows: list[Encoded] = yield [*asks]
     if is_guided and request.negative_prompt is None and _zeroes_missing(model):
         rows[0] = Encoded(torch.zeros_like(rows[1].embeddings), _zeros(rows[1].pooled))
+    picture = yield from seen(kit, request, len(rows), alone)
     pooled = [row.pooled for row in rows if row.pooled is not None]
     return Conditions(
         embeddings=torch.cat([row.embeddings for row in rows]),
         pooled=torch.cat(pooled) if pooled else None,
         sizes=_sizes(request, len(rows), model) if model.is_xl else None,
         guidance=_guidance(request.guidance_scale, model) if model.takes_guidance_as_input else None,
+        picture=picture,
     )
 
 

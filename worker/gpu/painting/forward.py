@@ -31,6 +31,7 @@ class Forward(Ask[Prediction]):
     timestep: Tensor
     conditions: Conditions
     loras: tuple[LoraUse, ...] = ()
+    ip_adapter: str | None = None
     tomesd: bool = False
     perturbed_row: int | None = None
     watched_row: int | None = None
@@ -42,16 +43,18 @@ class Forward(Ask[Prediction]):
 
     @property
     def shape(self) -> Hashable:
-        tokens = self.conditions.embeddings.shape[1]
+        words, picture = self.conditions.embeddings, self.conditions.picture
+        tokens = (words.shape[1], 0 if picture is None else picture.shape[2])
         return ("denoise", self.model.model_id, tuple(self.latents.shape[1:]), tokens, self.tomesd)
 
     @property
     def state(self) -> Hashable:
-        return self.loras
+        return (self.loras, self.ip_adapter)
 
     def answer(self, asks: Sequence["Forward"]) -> list[Prediction]:
         model = self.model
         model.adapters.switch(self.loras)
+        model.image_prompts.switch(self.ip_adapter)
         model.merging.switch(on=self.tomesd)
         model.marks.set(
             perturbed=_in_batch(asks, [ask.perturbed_row for ask in asks]),
@@ -86,13 +89,16 @@ def _predict(model: LoadedModel, asks: Sequence[Forward]) -> Tensor:
 
     # float32 holds every integer timestep exactly, and some schedulers' timesteps are fractions
     timesteps = stacked([ask.timestep.float().expand(ask.rows) for ask in asks])
+    words = stacked([ask.conditions.embeddings for ask in asks])
+    pictures = [ask.conditions.picture for ask in asks if ask.conditions.picture is not None]
     pooled = [ask.conditions.pooled for ask in asks if ask.conditions.pooled is not None]
     sizes = [ask.conditions.sizes for ask in asks if ask.conditions.sizes is not None]
     guidance = [ask.conditions.guidance for ask in asks if ask.conditions.guidance is not None]
     predicted: Tensor = model.unet(
         stacked([ask.latents for ask in asks]),
         timesteps.to(model.device, non_blocking=True),
-        encoder_hidden_states=stacked([ask.conditions.embeddings for ask in asks]),
+        # a pair where an IP adapter is on: it is the cross-attention's alone, and the UNet hands it through
+        encoder_hidden_states=(words, stacked(pictures)) if pictures else words,
         added_cond_kwargs={"text_embeds": stacked(pooled), "time_ids": stacked(sizes)} if pooled else None,
         timestep_cond=stacked(guidance) if guidance else None,
     ).sample

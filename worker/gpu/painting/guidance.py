@@ -57,6 +57,7 @@ class Guided:
             timestep=timestep,
             conditions=conditions,
             loras=self.request.loras,
+            ip_adapter=self.request.ip.adapter_id if self.request.ip else None,
             tomesd=self.request.tomesd,
             perturbed_row=perturbed_row,
             watched_row=watched_row,

@@ -8,6 +8,7 @@ from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.finishing.upscale import Upscaler
 from worker.gpu.models.adapters import Lora
 from worker.gpu.models.embeddings import Embedding
+from worker.gpu.models.ip_adapters import IpAdapter
 from worker.gpu.models.loaded import LoadedModel
 
 
@@ -19,6 +20,7 @@ class Kit:
     vae_id: str = ""
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
+    ip_adapter: IpAdapter | None = None
     checker: SafetyChecker | None = None
     upscaler: Upscaler | None = None
 

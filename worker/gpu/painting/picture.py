@@ -17,7 +17,7 @@ from worker.gpu.painting.request import PictureRequest
 def paint(kit: Kit, request: PictureRequest, note: Note) -> Steps[Picture]:
     """Encode, denoise, decode, look at it, enlarge it."""
     alone = object() if request.deterministic else None
-    with kit.model.adapters.held(kit.loras):
+    with kit.model.adapters.held(kit.loras), kit.model.image_prompts.held(kit.ip_adapter):
         latents = yield from _latents(kit, request, note, alone)
     pixels = yield from _decoded(kit, latents, alone)
     is_sensitive = None

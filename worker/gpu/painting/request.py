@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.jobs import LoraUse
+from worker.gpu.engine import Pixels
 from worker.gpu.schedulers import Sampling
 
 
@@ -14,6 +15,17 @@ class SelfAttention(StrEnum):
     """Self-attention guidance: away from a picture whose most attended places are blurred."""
     PAG = "PAG"
     """Perturbed-attention guidance: away from a prediction without self-attention."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrompt:
+    """A picture as a part of the prompt, by an IP adapter; compared by identity."""
+
+    adapter_id: str
+    scale: float
+    """How strongly it acts; not 0, which is no image prompt."""
+    pixels: Pixels
+    """Of any size; cropped by the adapter's encoder before, a large one does not hold up the engine."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,7 @@ class PictureRequest:
     seed: int
     clip_skip: int = 1
     loras: tuple[LoraUse, ...] = ()
+    ip: ImagePrompt | None = None
     tomesd: bool = False
     self_attention: SelfAttention | None = None
     panorama: bool = False
