@@ -250,7 +250,7 @@ def test_perturbed_attention_guidance_hears_the_picture(
 
 
 def test_self_attention_guidance_hears_the_picture(engine: Engine, folder: Path) -> None:
-    """Without a negative prompt: with one, the stock pipeline shares the picture's tokens out among rows."""
+    """At guidance 1; above it, the stock pipeline hands the picture's tokens to the wrong rows."""
     pipeline = sibling(diffusers.StableDiffusionSAGPipeline, stock(folder, PLAIN))
     each = wanted(PLAIN, self_attention=SelfAttention.SAG, scheduler="DDIMScheduler", guidance_scale=1.0)
 

@@ -56,7 +56,8 @@ def ip_adapter(unet: UNet2DConditionModel, *, is_plus: bool, seed: int = 0) -> d
     random = torch.Generator().manual_seed(seed)
 
     def weight(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=random) * STRENGTH / shape[-1] ** 0.5
+        drawn: Tensor = torch.randn(*shape, generator=random)
+        return drawn * (STRENGTH / float(shape[-1] ** 0.5))
 
     width = int(unet.config.cross_attention_dim)
     shapes = _resampler(width) if is_plus else _projection(width)

@@ -25,7 +25,7 @@ class ImagePrompt:
     scale: float
     """How strongly it acts; not 0, which is no image prompt."""
     pixels: Pixels
-    """Of any size; cropped by the adapter's encoder before, a large one does not hold up the engine."""
+    """Of any size; best as the adapter's encoder crops it, for resizing would hold up the engine."""
 
 
 @dataclass(frozen=True)
