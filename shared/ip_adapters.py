@@ -1,4 +1,4 @@
-"""IP adapters by the protocol's names, and where an operator's folder has them: it is laid out like h94's
+"""IP-Adapters by the protocol's names, and where an operator's folder has them: it is laid out like h94's
 public repository. Knows nothing of what is in the files.
 """
 
@@ -50,10 +50,10 @@ def not_installed(adapter_id: str, folder: Path | None) -> str:
     others = installed(folder)
     if not others:
         return (
-            "No IP adapters are installed on this server: leave ip_adapter_id out, or ask the operator to "
+            "No IP-Adapters are installed on this server: leave ip_adapter_id out, or ask the operator to "
             "set PRINTWORKS_IP_ADAPTER_FOLDER."
         )
-    return f"IP adapter {adapter_id} is not installed on this server: send one of {', '.join(others)}."
+    return f"IP-Adapter {adapter_id} is not installed on this server: send one of {', '.join(others)}."
 
 
 def of_another_family(adapter_id: str) -> str:
@@ -61,4 +61,4 @@ def of_another_family(adapter_id: str) -> str:
     is_xl = IP_ADAPTERS[adapter_id].is_xl
     fitting = ", ".join(each for each, files in IP_ADAPTERS.items() if files.is_xl != is_xl)
     made_for = "is for SDXL; this model is not" if is_xl else "is not for SDXL; this model is"
-    return f"IP adapter {adapter_id} {made_for}: send one of {fitting}."
+    return f"IP-Adapter {adapter_id} {made_for}: send one of {fitting}."

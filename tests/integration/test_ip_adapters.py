@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -41,6 +42,7 @@ from worker.gpu.painting import ImagePrompt, Kit, PictureRequest, SelfAttention
 ON_CPU = Precision.choose("cpu", "fp32")
 PLAIN, PLUS = "ip-adapter_sd15", "ip-adapter-plus-face_sd15"
 PLAIN_XL, PLUS_XL = "ip-adapter_sdxl", "ip-adapter-plus_sdxl_vit-h"
+FACE_XL = "ip-adapter-plus-face_sdxl_vit-h"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,12 @@ def fresh_pipeline(*, is_xl: bool) -> Any:
 @cache
 def tiny_model(*, is_xl: bool) -> LoadedModel:
     return from_pipeline("xl" if is_xl else "sd1", fresh_pipeline(is_xl=is_xl))
+
+
+@pytest.fixture
+def own_folder(folder: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(folder, tmp_path / "ip_adapters"))
 
 
 @cache
@@ -115,18 +123,17 @@ def apart(one: Pixels, other: Pixels) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
-@pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
+@pytest.mark.parametrize(("scale", "guidance_scale"), [(0.3, 7.5), (1.0, 1.0)])
 @pytest.mark.parametrize("adapter_id", IP_ADAPTERS)
 def test_every_adapter_means_what_it_means_in_diffusers(
-    engine: Engine, folder: Path, adapter_id: str, guidance_scale: float
+    engine: Engine, folder: Path, adapter_id: str, scale: float, guidance_scale: float
 ) -> None:
-    kit = kit_with(folder, adapter_id)
+    kit, each = kit_with(folder, adapter_id), wanted(adapter_id, scale, guidance_scale=guidance_scale)
 
-    for scale in (0.3, 1.0):
-        each = wanted(adapter_id, scale, guidance_scale=guidance_scale)
-        made, without = painted(engine, kit, each), painted(engine, kit, dataclasses.replace(each, ip=None))
-        assert_same(made, in_diffusers(stock(folder, adapter_id), each))
-        assert apart(made, without) > 8
+    made, without = painted(engine, kit, each), painted(engine, kit, dataclasses.replace(each, ip=None))
+
+    assert_same(made, in_diffusers(stock(folder, adapter_id), each))
+    assert apart(made, without) > 8
 
 
 def test_a_scale_of_zero_is_no_image_prompt_at_all(engine: Engine, folder: Path) -> None:
@@ -178,10 +185,11 @@ def test_a_crowd_of_other_adapters_pictures_scales_and_loras_hears_each_its_own(
 
 
 def test_an_sdxl_crowd_hears_each_its_own(engine: Engine, folder: Path) -> None:
-    plain, plus = kit_with(folder, PLAIN_XL), kit_with(folder, PLUS_XL)
+    plain, plus, face = (kit_with(folder, adapter_id) for adapter_id in (PLAIN_XL, PLUS_XL, FACE_XL))
     crowd: list[tuple[Kit, PictureRequest, Any]] = [
         (plain, wanted(PLAIN_XL, 0.4, negative_prompt=None), stock(folder, PLAIN_XL)),
         (plus, wanted(PLUS_XL, 0.7, of=1), stock(folder, PLUS_XL)),
+        (face, wanted(FACE_XL, 0.7, of=1), stock(folder, FACE_XL)),
         (plus, request(seed=5), plain_stock(is_xl=True)),
         (plain, wanted(PLAIN_XL, 1.0, of=1, steps=7), stock(folder, PLAIN_XL)),
     ]
@@ -302,11 +310,10 @@ def test_an_adapter_of_another_family_fails_its_job_and_no_other(
     assert_same(good.result()[0].develop(), stock_picture(plain_stock(is_xl=is_xl), request()))
 
 
-def test_an_adapter_of_other_widths_fails_its_job(engine: Engine, tmp_path: Path) -> None:
-    folder = tiny_ip_adapter.save_ip_adapters(tmp_path)
-    (folder / IP_ADAPTERS[PLAIN_XL].weights).rename(folder / IP_ADAPTERS[PLAIN].weights)
-    weights = load_ip_weights(PLAIN, folder, ON_CPU)
-    adapter = IpAdapter(weights, load_image_encoder(PLAIN, folder, ON_CPU))
+def test_an_adapter_of_other_widths_fails_its_job(engine: Engine, own_folder: Path) -> None:
+    (own_folder / IP_ADAPTERS[PLAIN_XL].weights).rename(own_folder / IP_ADAPTERS[PLAIN].weights)
+    weights = load_ip_weights(PLAIN, own_folder, ON_CPU)
+    adapter = IpAdapter(weights, load_image_encoder(PLAIN, own_folder, ON_CPU))
     kit = dataclasses.replace(Kit.plain(tiny_model(is_xl=False)), ip_adapter=adapter)
 
     with pytest.raises(GenerationFailed, match="does not fit this model: leave ip_adapter_id out"):
@@ -329,13 +336,12 @@ def without_a_tensor(file: Path, name: str) -> None:
     ],
 )
 def test_weights_that_are_not_whole_are_refused_with_a_sentence(
-    tmp_path: Path, spoil: Callable[[Path], object]
+    own_folder: Path, spoil: Callable[[Path], object]
 ) -> None:
-    folder = tiny_ip_adapter.save_ip_adapters(tmp_path)
-    spoil(folder / IP_ADAPTERS[PLAIN].weights)
+    spoil(own_folder / IP_ADAPTERS[PLAIN].weights)
 
-    with pytest.raises(GenerationFailed, match="IP adapter ip-adapter_sd15 can't be loaded"):
-        load_ip_weights(PLAIN, folder, ON_CPU)
+    with pytest.raises(GenerationFailed, match="IP-Adapter ip-adapter_sd15 can't be loaded"):
+        load_ip_weights(PLAIN, own_folder, ON_CPU)
 
 
 @pytest.mark.parametrize(
@@ -347,32 +353,29 @@ def test_weights_that_are_not_whole_are_refused_with_a_sentence(
     ],
 )
 def test_an_image_encoder_that_is_not_whole_is_refused_with_a_sentence(
-    tmp_path: Path, spoil: Callable[[Path], object]
+    own_folder: Path, spoil: Callable[[Path], object]
 ) -> None:
-    folder = tiny_ip_adapter.save_ip_adapters(tmp_path)
-    spoil(folder / IP_ADAPTERS[PLAIN].image_encoder / "model.safetensors")
+    spoil(own_folder / IP_ADAPTERS[PLAIN].image_encoder / "model.safetensors")
 
-    with pytest.raises(GenerationFailed, match="The image encoder of IP adapter ip-adapter_sd15 can't be"):
-        load_image_encoder(PLAIN, folder, ON_CPU)
+    with pytest.raises(GenerationFailed, match="The image encoder of IP-Adapter ip-adapter_sd15 can't be"):
+        load_image_encoder(PLAIN, own_folder, ON_CPU)
 
 
 @pytest.mark.parametrize("load", [load_ip_weights, load_image_encoder])
 def test_an_adapter_that_is_not_installed_is_refused_with_those_that_are(
-    tmp_path: Path, load: Callable[..., object]
+    own_folder: Path, load: Callable[..., object]
 ) -> None:
-    folder = tiny_ip_adapter.save_ip_adapters(tmp_path)
-    (folder / IP_ADAPTERS[PLUS].weights).unlink()
+    (own_folder / IP_ADAPTERS[PLUS].weights).unlink()
 
     with pytest.raises(GenerationFailed, match="plus-face_sd15 is not installed on this server: send one of"):
-        load(PLUS, folder, ON_CPU)
+        load(PLUS, own_folder, ON_CPU)
 
 
 def test_weights_are_in_the_workers_number_format_and_measured(folder: Path) -> None:
     half = Precision.choose("cpu", "bf16")
 
-    weights, encoder = (load(PLUS, folder, half) for load in (load_ip_weights, load_image_encoder))
+    weights, encoder = load_ip_weights(PLUS, folder, half), load_image_encoder(PLUS, folder, half)
 
-    assert isinstance(weights, type(loaded(folder, PLUS).weights))
     assert weights.layers[0][0].dtype is torch.bfloat16
     assert 2 * weights.bytes == loaded(folder, PLUS).weights.bytes
     assert 2 * encoder.bytes == loaded(folder, PLUS).encoder.bytes

@@ -1,4 +1,4 @@
-"""Tiny random IP adapters with their image encoders, in a folder that is laid out like the real ones."""
+"""Tiny random IP-Adapters with their image encoders, in a folder that is laid out like the real ones."""
 
 from pathlib import Path
 

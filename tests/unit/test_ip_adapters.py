@@ -1,4 +1,4 @@
-"""Which IP adapters a folder has, and what a client is told who asks for another."""
+"""Which IP-Adapters a folder has, and what a client is told who asks for another."""
 
 from pathlib import Path
 

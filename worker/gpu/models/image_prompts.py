@@ -1,4 +1,4 @@
-"""Lets the UNet's cross-attention hear a picture beside the prompt, as IP adapters do (arXiv 2308.06721).
+"""Lets the UNet's cross-attention hear a picture beside the prompt, as IP-Adapters do (arXiv 2308.06721).
 
 An adapter is switched on for its own forwards only: all others run diffusers' processors, as without any.
 Self-attention (attention.py) and the layers that LoRAs act on stay as they are.
@@ -57,7 +57,7 @@ def _heads(attn: Attention, tensor: Tensor) -> Tensor:
 
 
 class ImagePrompts:
-    """The IP adapters of one UNet; owned by the engine's thread. Weights stay the adapters' own: nothing of
+    """The IP-Adapters of one UNet; owned by the engine's thread. Weights stay the adapters' own: nothing of
     them is copied, or kept for longer than pictures use it."""
 
     def __init__(self, unet: UNet2DConditionModel, *, is_xl: bool) -> None:
@@ -107,7 +107,7 @@ class ImagePrompts:
         wanted = [(place.inner_dim, place.cross_attention_dim) for place in self._places]
         if any([tuple(each.shape) for each in side] != wanted for side in zip(*weights.layers, strict=True)):
             raise GenerationFailed(
-                f"IP adapter {weights.adapter_id} does not fit this model: leave ip_adapter_id out."
+                f"IP-Adapter {weights.adapter_id} does not fit this model: leave ip_adapter_id out."
             )
         return [PictureAttention(key, value) for key, value in weights.layers]
 

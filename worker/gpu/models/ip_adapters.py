@@ -1,4 +1,4 @@
-"""IP adapters (arXiv 2308.06721): networks that turn a picture into tokens which the UNet hears like a
+"""IP-Adapters (arXiv 2308.06721): networks that turn a picture into tokens which the UNet hears like a
 prompt's. How it hears them: image_prompts.py; how they are read: ip_files.py.
 """
 

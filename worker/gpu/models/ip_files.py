@@ -1,4 +1,4 @@
-"""Reads IP adapters and their image encoders from an operator's folder and puts them on the device."""
+"""Reads IP-Adapters and their image encoders from an operator's folder and puts them on the device."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ def load_ip_weights(adapter_id: str, folder: Path, precision: Precision) -> IpWe
         return IpWeights(adapter_id, placed, tuple(layers))
 
     _require_installed(adapter_id, folder)
-    return timed(f"IP adapter {adapter_id}", load)
+    return timed(f"IP-Adapter {adapter_id}", load)
 
 
 def load_image_encoder(adapter_id: str, folder: Path, precision: Precision) -> ImageEncoder:
@@ -51,7 +51,7 @@ def load_image_encoder(adapter_id: str, folder: Path, precision: Precision) -> I
         return ImageEncoder(network.to(precision.device, precision.dtype).eval(), processor)
 
     _require_installed(adapter_id, folder)
-    return timed(f"The image encoder of IP adapter {adapter_id}", load)
+    return timed(f"The image encoder of IP-Adapter {adapter_id}", load)
 
 
 def _require_installed(adapter_id: str, folder: Path) -> None:
@@ -67,5 +67,5 @@ def _pairs(tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Files number all attentions in the UNet's order, and have the odd ones: the cross-attentions."""
     numbers = sorted({int(name.split(".")[0]) for name in tensors})
     if not numbers:
-        raise ValueError("it has no layers of an IP adapter")
+        raise ValueError("it has no layers of an IP-Adapter")
     return [(tensors[f"{n}.to_k_ip.weight"], tensors[f"{n}.to_v_ip.weight"]) for n in numbers]

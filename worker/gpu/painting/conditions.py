@@ -28,7 +28,7 @@ class Conditions:
     guidance: Tensor | None = None
     """(rows, width): the guidance scale, for models that take it as an input."""
     picture: Tensor | None = None
-    """(rows, 2, tokens, width): a picture's tokens, to make keys of and to make values of (IP adapters)."""
+    """(rows, 2, tokens, width): a picture's tokens, to make keys of and to make values of (IP-Adapters)."""
 
     @property
     def rows(self) -> int:

@@ -97,7 +97,7 @@ def _predict(model: LoadedModel, asks: Sequence[Forward]) -> Tensor:
     predicted: Tensor = model.unet(
         stacked([ask.latents for ask in asks]),
         timesteps.to(model.device, non_blocking=True),
-        # a pair where an IP adapter is on: it is the cross-attention's alone, and the UNet hands it through
+        # a pair where an IP-Adapter is on: it is the cross-attention's alone, and the UNet hands it through
         encoder_hidden_states=(words, stacked(pictures)) if pictures else words,
         added_cond_kwargs={"text_embeds": stacked(pooled), "time_ids": stacked(sizes)} if pooled else None,
         timestep_cond=stacked(guidance) if guidance else None,

@@ -19,7 +19,7 @@ class SelfAttention(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class ImagePrompt:
-    """A picture as a part of the prompt, by an IP adapter; compared by identity."""
+    """A picture as a part of the prompt, by an IP-Adapter; compared by identity."""
 
     adapter_id: str
     scale: float
