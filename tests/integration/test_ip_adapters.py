@@ -1,5 +1,6 @@
 """A picture as a prompt means what it means in diffusers, and no picture hears another's."""
 
+import contextlib
 import dataclasses
 import gc
 import shutil
@@ -31,6 +32,7 @@ from tests.support.painting import (
     submit,
 )
 from tests.support.tiny_finishing import drawing
+from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels
 from worker.gpu.models.adapters import read_lora
 from worker.gpu.models.ip_adapters import IpAdapter
@@ -119,6 +121,15 @@ def in_diffusers(pipeline: Any, each: PictureRequest, **options: Any) -> Pixels:
     return stock_picture(pipeline, each, ip_adapter_image=Image.fromarray(each.ip.pixels), **options)
 
 
+@contextlib.contextmanager
+def rows_of(network: torch.nn.Module) -> Iterator[list[int]]:
+    """How many rows each of its forwards has."""
+    rows: list[int] = []
+    watch = network.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    yield rows
+    watch.remove()
+
+
 def apart(one: Pixels, other: Pixels) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
@@ -201,13 +212,12 @@ def test_an_sdxl_crowd_hears_each_its_own(engine: Engine, folder: Path) -> None:
 
 
 def test_pictures_of_one_adapter_share_forwards_whatever_their_scales(engine: Engine, folder: Path) -> None:
-    kit, rows = kit_with(folder, PLAIN), list[int]()
+    kit = kit_with(folder, PLAIN)
     requests = [wanted(PLAIN, scale, of=index) for index, scale in enumerate((0.2, 0.6, 1.0))]
     painted(engine, kit, requests[0])  # measures the forwards of this size
-    watch = kit.model.unet.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
 
-    submit(engine, kit, *requests).result()
-    watch.remove()
+    with rows_of(kit.model.unet) as rows:
+        submit(engine, kit, *requests).result()
 
     assert rows == [6] * requests[0].sampling.steps
 
@@ -244,6 +254,16 @@ def test_deterministic_pictures_are_bit_identical_whatever_runs_beside_them(
     assert in_company[1].develop().tobytes() == alone.tobytes()
 
 
+def test_deterministic_pictures_are_seen_alone(engine: Engine, folder: Path) -> None:
+    kit = kit_with(folder, PLUS)
+    requests = [wanted(PLUS, of=index, deterministic=True) for index in range(3)]
+
+    with rows_of(loaded(folder, PLUS).encoder.network) as rows:
+        submit(engine, kit, *requests).result()
+
+    assert rows == [2, 2, 2]  # each with the black one that the negative prompt's row hears
+
+
 @pytest.mark.parametrize("guidance_scale", [7.5, 1.0])
 def test_perturbed_attention_guidance_hears_the_picture(
     engine: Engine, folder: Path, guidance_scale: float
@@ -267,15 +287,28 @@ def test_self_attention_guidance_hears_the_picture(engine: Engine, folder: Path)
     assert_same(made, in_diffusers(pipeline, each, sag_scale=0.75))
 
 
-def test_a_compiled_model_makes_the_same_pictures(engine: Engine, folder: Path) -> None:
+def test_a_compiled_model_makes_the_same_picture(engine: Engine, folder: Path) -> None:
     pipeline = tiny.stable_diffusion()
     pipeline.unet.compile_repeated_blocks(backend="eager")
     model = from_pipeline("compiled", pipeline, compiled=True)
     kit = dataclasses.replace(Kit.plain(model), ip_adapter=loaded(folder, PLAIN))
+
+    made = painted(engine, kit, wanted(PLAIN))
+
+    assert_same(made, painted(engine, kit_with(folder, PLAIN), wanted(PLAIN)))
+
+
+def test_what_is_heard_of_pictures_is_padded_with_the_rows_of_a_compiled_model(
+    engine: Engine, folder: Path
+) -> None:
+    model = from_pipeline("padded", tiny.stable_diffusion(), compiled=True)
+    kit = dataclasses.replace(Kit.plain(model), ip_adapter=loaded(folder, PLAIN))
     requests = [wanted(PLAIN), wanted(PLAIN, 0.2, seed=2), wanted(PLAIN, seed=3)]
 
-    made = submit(engine, kit, *requests).result()
+    with rows_of(model.unet) as rows:
+        made = submit(engine, kit, *requests).result()
 
+    assert rows == [2, *[8] * (requests[0].sampling.steps - 1), 4]
     for each, one in zip(requests, made, strict=True):
         assert_same(one.develop(), painted(engine, kit_with(folder, PLAIN), each))
 
@@ -387,10 +420,7 @@ def test_an_adapter_is_let_go_with_the_last_picture_that_used_it(engine: Engine,
     kit = dataclasses.replace(Kit.plain(model), ip_adapter=IpAdapter(weights, loaded(folder, PLAIN).encoder))
 
     painted(engine, kit, wanted(PLAIN))
-    painted(engine, Kit.plain(model), request())  # the engine is done with the first one
     alive, kept = weakref.ref(weights), weakref.ref(weights.layers[0][0])
     del kit, weights
-    gc.collect()
 
-    assert alive() is None
-    assert kept() is None
+    wait_until(lambda: gc.collect() >= 0 and alive() is None and kept() is None)
