@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     @property
     def ip_adapters(self) -> tuple[str, ...]:
         """Ids of the installed IP-Adapters."""
-        return installed(self.ip_adapter_folder) if self.ip_adapter_folder else ()
+        return installed(self.ip_adapter_folder)
 
     @property
     def upscaler_id(self) -> str | None:

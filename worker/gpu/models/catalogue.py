@@ -3,11 +3,13 @@
 Loads nothing itself: what is wanted, the shelf loads (cache.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from shared.errors import GenerationFailed
+from shared.ip_adapters import IP_ADAPTERS, installed, not_installed
 from shared.jobs import PictureSpec
 from shared.settings import Settings
 from worker.gpu.finishing.safety import SafetyChecker
@@ -15,10 +17,12 @@ from worker.gpu.finishing.upscale import Upscaler, load_upscaler
 from worker.gpu.models.adapters import Lora, read_lora
 from worker.gpu.models.cache import Key, Wanted
 from worker.gpu.models.embeddings import Embedding, read_embedding
+from worker.gpu.models.ip_files import load_image_encoder, load_ip_weights
 from worker.gpu.models.loading import Tuning, bytes_on_disk, load_checkpoint, load_vae, timed
 from worker.gpu.models.precision import Precision, bytes_of
 
 CHECKPOINT, VAE, UPSCALER, CHECKER = "checkpoint", "vae", "upscaler", "safety"
+IP_ADAPTER, IMAGE_ENCODER = "ip_adapter", "image_encoder"
 
 
 class Catalogue:
@@ -61,6 +65,23 @@ class Catalogue:
         size = bytes_on_disk(Path(source), self._precision.dtype)
         read = partial(SafetyChecker.load, source, self._precision.device, self._precision.dtype)
         return Wanted(Key(CHECKER, source), partial(timed, "The safety checker", read), size, lambda _: size)
+
+    def ip_adapter(self, adapter_id: str) -> list[Wanted]:
+        """Its weights, and its image encoder, which several adapters share."""
+        folder = self._settings.ip_adapter_folder
+        if folder is None or adapter_id not in installed(folder):
+            raise GenerationFailed(not_installed(adapter_id, folder))
+        files = IP_ADAPTERS[adapter_id]
+
+        def wanted(kind: str, name: str, path: str, load: Callable[[str, Path, Precision], Any]) -> Wanted:
+            size = bytes_on_disk(folder / path, self._precision.dtype)
+            read = partial(load, adapter_id, folder, self._precision)
+            return Wanted(Key(kind, name), read, size, lambda each: int(each.bytes))
+
+        return [
+            wanted(IP_ADAPTER, adapter_id, files.weights, load_ip_weights),
+            wanted(IMAGE_ENCODER, files.image_encoder, files.image_encoder, load_image_encoder),
+        ]
 
     def loras(self, spec: PictureSpec) -> tuple[Lora, ...]:
         """Their weights, read now: they are attached to the model on the engine's thread."""

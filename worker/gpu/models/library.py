@@ -13,7 +13,16 @@ from shared.jobs import PictureSpec
 from shared.settings import Settings
 from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.models.cache import Shelf, Wanted
-from worker.gpu.models.catalogue import CHECKER, CHECKPOINT, UPSCALER, VAE, Catalogue
+from worker.gpu.models.catalogue import (
+    CHECKER,
+    CHECKPOINT,
+    IMAGE_ENCODER,
+    IP_ADAPTER,
+    UPSCALER,
+    VAE,
+    Catalogue,
+)
+from worker.gpu.models.ip_adapters import IpAdapter
 from worker.gpu.models.loaded import LoadedModel
 from worker.gpu.models.precision import Precision
 from worker.gpu.painting.kit import Kit
@@ -59,6 +68,7 @@ class Library:
             catalogue.vae(spec.vae) if spec.vae else None,
             catalogue.upscaler(upscaler_id) if spec.upscale and upscaler_id else None,
             catalogue.checker() if spec.safety_checker else None,
+            *(catalogue.ip_adapter(spec.ip_adapter.adapter_id) if spec.ip_adapter else ()),
         ]
         loras, embeddings = catalogue.loras(spec), catalogue.embeddings(spec)
         with self._borrow(wanted) as lent:
@@ -71,6 +81,7 @@ class Library:
                 vae_id=spec.vae or "",
                 loras=loras,
                 embeddings=embeddings,
+                ip_adapter=IpAdapter(lent[IP_ADAPTER], lent[IMAGE_ENCODER]) if spec.ip_adapter else None,
                 checker=lent.get(CHECKER),
                 upscaler=lent.get(UPSCALER),
             )
