@@ -57,3 +57,15 @@ def kohya_lora(file: Path, unet: nn.Module, text_encoder: nn.Module | None = Non
             tensors[f"{name}.alpha"] = torch.tensor(RANK / 2)
     save_file(tensors, file, metadata={"format": "pt"})
     return file
+
+
+def transformer_lora(file: Path, transformer: nn.Module, text_encoder: nn.Module, seed: int = 0) -> Path:
+    """diffusers' own for Flux: `transformer.….lora_A.weight`."""
+    parts = (("transformer", transformer, ATTENTION), ("text_encoder", text_encoder, TEXT_ATTENTION))
+    tensors = {}
+    for prefix, network, names in parts:
+        for layer, (down, up) in _pairs(network, names, seed).items():
+            tensors[f"{prefix}.{layer}.lora_A.weight"] = down
+            tensors[f"{prefix}.{layer}.lora_B.weight"] = up
+    save_file(tensors, file, metadata={"format": "pt"})
+    return file

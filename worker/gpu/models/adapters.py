@@ -8,20 +8,20 @@ import contextlib
 import hashlib
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusers import DiffusionPipeline
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.errors import GenerationFailed
 from shared.jobs import LoraUse
-from worker.gpu.models.parts import Pipeline, text_parts
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def read_lora(lora_id: str, file: Path) -> Lora:
 class Adapters:
     """The LoRAs of one model; owned by the engine's thread."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: DiffusionPipeline) -> None:
         self._pipeline = pipeline
         self._attached: OrderedDict[str, str] = OrderedDict()  # id -> peft's name, least recently used first
         self._users: Counter[str] = Counter()
@@ -94,11 +94,7 @@ class Adapters:
         was_active, self._active = self._active or (), None
         try:
             with torch.inference_mode(mode=False):
-                # Without its shortcut for memory, which makes every module of the process that is built
-                # meanwhile an empty one: a slot may be loading a model just now.
-                self._pipeline.load_lora_weights(
-                    dict(lora.weights), adapter_name=name, low_cpu_mem_usage=False
-                )
+                self._load(lora.weights, name)
             self._layers = self._find_layers()
             if not any(name in layer.lora_A for layer in self._layers):
                 raise ValueError("none of its layers is here")
@@ -111,6 +107,11 @@ class Adapters:
         finally:
             self.switch(was_active)
 
+    def _load(self, weights: Mapping[str, Tensor], name: str) -> None:
+        """Without its shortcut for memory, which makes every module of the process that is built meanwhile an
+        empty one: a slot may be loading a model just now."""
+        self._pipeline.load_lora_weights(dict(weights), adapter_name=name, low_cpu_mem_usage=False)
+
     def _delete(self, name: str) -> None:
         """Also what was loaded of a LoRA that failed half-way."""
         with contextlib.suppress(Exception), torch.inference_mode(mode=False):
@@ -118,7 +119,7 @@ class Adapters:
         self._layers = self._find_layers()
 
     def _find_layers(self) -> list[LoraLayer]:
-        parts = [self._pipeline.unet, *(network for _, network in text_parts(self._pipeline))]
+        parts = [part for part in self._pipeline.components.values() if isinstance(part, nn.Module)]
         return [module for part in parts for module in part.modules() if isinstance(module, LoraLayer)]
 
     def _forget_oldest(self) -> None:

@@ -40,7 +40,7 @@ QUIETLY: dict[str, object] = {
     "use_safetensors": True,
     "local_files_only": True,
 }
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 """What the libraries raise for a file that is missing, broken, or of another kind."""
 
@@ -66,7 +66,7 @@ def load_checkpoint(model_id: str, folder: Path, precision: Precision, tuning: T
         is_fragile = isinstance(pipeline, StableDiffusionXLPipeline) and bool(
             pipeline.vae.config.force_upcast
         )
-        _place_vae(pipeline.vae, precision, is_fragile=is_fragile)
+        place_vae(pipeline.vae, precision, is_fragile=is_fragile)
         loaded = from_pipeline(
             model_id,
             pipeline,
@@ -85,12 +85,12 @@ def load_vae(vae_id: str, folder: Path, precision: Precision) -> AutoencoderKL:
 
     def load() -> AutoencoderKL:
         vae = AutoencoderKL.from_pretrained(folder, **QUIETLY)
-        return _place_vae(vae, precision, is_fragile=bool(vae.config.force_upcast))
+        return place_vae(vae, precision, is_fragile=bool(vae.config.force_upcast))
 
     return timed(f"VAE {vae_id}", load)
 
 
-def _place_vae(vae: AutoencoderKL, precision: Precision, *, is_fragile: bool) -> AutoencoderKL:
+def place_vae(vae: AutoencoderKL, precision: Precision, *, is_fragile: bool) -> AutoencoderKL:
     dtype = precision.vae_dtype(force_upcast=is_fragile)
     return vae.to(precision.device, dtype, memory_format=precision.memory_format)
 
@@ -110,9 +110,13 @@ def timed(what: str, load: Callable[[], T]) -> T:
     return loaded
 
 
+def family_of(folder: Path) -> str:
+    """The pipeline that a folder was saved from. Raises one of `UNREADABLE` if it does not say so."""
+    return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
+
+
 def _family(folder: Path) -> tuple[type[Pipeline], dict[str, object]]:
-    index = json.loads((folder / "model_index.json").read_text())
-    name = str(index["_class_name"])
+    name = family_of(folder)
     if name not in FAMILIES:
         raise ValueError(f"{name} is no family of models that is known here")
     return FAMILIES[name]

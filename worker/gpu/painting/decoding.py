@@ -2,15 +2,14 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
 from shared.errors import GenerationFailed
-from worker.gpu.engine import Ask, Pixels
-from worker.gpu.painting.kit import Kit
+from worker.gpu.engine import Ask, Pixels, Steps, one
 
 MOST_POSITIONS = 4 * 64 * 64
 """Of one decoding: four pictures of 512 px. Decoding gains little from company, and takes much memory."""
@@ -19,11 +18,22 @@ OUT_OF_RANGE = (
 )
 
 
+class HasVae(Protocol):
+    """A kit."""
+
+    @property
+    def vae(self) -> AutoencoderKL: ...
+
+    @property
+    def vae_name(self) -> Hashable:
+        """The same for the same weights."""
+
+
 @dataclass(frozen=True, eq=False)
 class Decode(Ask[Pixels]):
     urgent: ClassVar[bool] = True
 
-    kit: Kit
+    kit: HasVae
     latents: Tensor
     alone_for: object = None
     in_tiles: bool = False
@@ -36,13 +46,7 @@ class Decode(Ask[Pixels]):
 
     @property
     def shape(self) -> Hashable:
-        return (
-            "decode",
-            self.kit.model.model_id,
-            self.kit.vae_id,
-            tuple(self.latents.shape[1:]),
-            self.in_tiles,
-        )
+        return ("decode", self.kit.vae_name, tuple(self.latents.shape[1:]), self.in_tiles)
 
     def answer(self, asks: Sequence["Decode"]) -> list[Pixels | Exception]:
         decoded = self._decoded(torch.cat([ask.latents for ask in asks]))
@@ -69,11 +73,20 @@ class Decode(Ask[Pixels]):
         return joined
 
 
+def decoded(kit: HasVae, latents: Tensor, alone: object) -> Steps[Pixels]:
+    """Whole, or in tiles if it does not fit even after all room was made."""
+    try:
+        return (yield from one(Decode(kit, latents, alone)))
+    except torch.OutOfMemoryError:
+        return (yield from one(Decode(kit, latents, alone, in_tiles=True)))
+
+
 def _unscaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """As the autoencoder's config says: most have one factor, some a mean and a spread for each channel."""
+    """As the autoencoder's config says: most have one factor, Flux's a shift besides, some a mean and a
+    spread for each channel."""
     mean, spread = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
     factor = float(vae.config.scaling_factor)
     if mean is None or spread is None:
-        return latents / factor
+        return latents / factor + float(getattr(vae.config, "shift_factor", None) or 0)
     shape = (1, len(mean), 1, 1)
     return latents * latents.new_tensor(spread).view(shape) / factor + latents.new_tensor(mean).view(shape)

@@ -1,5 +1,6 @@
 """The loaded things that a job's pictures are made with, borrowed from the cache for as long as it runs."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from diffusers import AutoencoderKL
@@ -23,6 +24,10 @@ class Kit:
     ip_adapter: IpAdapter | None = None
     checker: SafetyChecker | None = None
     upscaler: Upscaler | None = None
+
+    @property
+    def vae_name(self) -> Hashable:
+        return (self.model.model_id, self.vae_id)
 
     @classmethod
     def plain(cls, model: LoadedModel) -> "Kit":

@@ -62,14 +62,20 @@ def what_runs(sampling: Sampling) -> Ran:
     """Raises `ValueError` for a scheduler or an algorithm that does not exist."""
     if sampling.name not in SCHEDULERS:
         raise ValueError(f"no scheduler {sampling.name!r}")
-    if sampling.algorithm not in _ALGORITHMS:
-        raise ValueError(f"no algorithm {sampling.algorithm!r}")
+    algorithm = algorithm_of(sampling)
     name = _FORWARD.get(sampling.name, sampling.name)
     return Ran(
         scheduler=name,
         karras=sampling.karras and _knows_karras(name, sampling.steps),
-        algorithm=_ALGORITHMS[sampling.algorithm] if name == MULTISTEP else None,
+        algorithm=algorithm if name == MULTISTEP else None,
     )
+
+
+def algorithm_of(sampling: Sampling) -> str:
+    """What the multistep solver runs with. Raises `ValueError` for an algorithm that does not exist."""
+    if sampling.algorithm not in _ALGORITHMS:
+        raise ValueError(f"no algorithm {sampling.algorithm!r}")
+    return _ALGORITHMS[sampling.algorithm]
 
 
 def _knows_karras(name: str, steps: int) -> bool:

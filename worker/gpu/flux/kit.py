@@ -1,0 +1,27 @@
+"""The loaded things that a job's Flux pictures are made with, borrowed for as long as it runs."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from diffusers import AutoencoderKL
+
+from worker.gpu.finishing.safety import SafetyChecker
+from worker.gpu.finishing.upscale import Upscaler
+from worker.gpu.flux.loaded import LoadedFlux
+from worker.gpu.models.adapters import Lora
+
+
+@dataclass(frozen=True)
+class FluxKit:
+    model: LoadedFlux
+    loras: tuple[Lora, ...] = ()
+    checker: SafetyChecker | None = None
+    upscaler: Upscaler | None = None
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        return self.model.vae
+
+    @property
+    def vae_name(self) -> Hashable:
+        return self.model.model_id
