@@ -1,4 +1,4 @@
-"""Flux pictures equal those of diffusers' own pipelines, alone and in company, from text and from pictures."""
+"""Flux pictures equal those of diffusers' own pipelines, alone and in company, from text and pictures."""
 
 import dataclasses
 import threading

@@ -51,6 +51,8 @@ class FlowHeun(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
     """
 
     order = 2
+    timesteps: Tensor
+    sigmas: Tensor
 
     def set_timesteps(
         self,
