@@ -28,7 +28,7 @@ from tests.support.lora_files import transformer_lora
 from tests.support.painting import assert_same, running_engine
 from tests.support.tiny_flux import flux, save_flux
 from tests.support.waiting import wait_until
-from worker.gpu.engine import Engine
+from worker.gpu.engine import Engine, Pixels
 from worker.gpu.flux import FluxKit, FluxRequest, LoadedFlux, load_flux
 from worker.gpu.flux.loaded import from_pipeline
 from worker.gpu.models.adapters import Lora, read_lora
@@ -136,6 +136,30 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
         assert_same(rendering.result()[0].develop(), stock_flux_picture(pipeline, each))
 
 
+@pytest.mark.parametrize("scheduler", FLOW_SCHEDULERS)
+def test_a_start_of_no_strength_stays_as_it_is(engine: Engine, dev_kit: FluxKit, scheduler: str) -> None:
+    requests = [
+        flux_request(start=start(0.0), scheduler=scheduler, prompt=prompt, guidance_scale=scale)
+        for prompt, scale in (("a red circle", 3.5), ("a blue star", 9.0))
+    ]
+
+    made = [painted_flux(engine, dev_kit, each) for each in requests]
+
+    stock = stock_round_trip(dev_kit, start().pixels, seed=1)
+    for each in made:
+        assert_same(each, stock)
+
+
+def stock_round_trip(kit: FluxKit, pixels: Pixels, seed: int) -> Pixels:
+    """What the autoencoder makes of a picture."""
+    processor = kit.model.pipeline.image_processor
+    with torch.inference_mode():
+        drawn_from = kit.vae.encode(processor.preprocess(pixels[None] / 255.0).float()).latent_dist
+        decoded = kit.vae.decode(drawn_from.sample(torch.Generator().manual_seed(seed))).sample
+    made: Pixels = (processor.postprocess(decoded, "np")[0] * 255).round().astype(np.uint8)
+    return made
+
+
 def test_guidance_is_heard_by_models_that_were_distilled_with_it(
     engine: Engine, kit: FluxKit, pipeline: FluxPipeline
 ) -> None:
@@ -167,8 +191,8 @@ def test_a_size_between_two_patches_is_the_middle_of_the_next_larger_one(
 
     larger = dataclasses.replace(wanted, width=80, height=64)
     if given:
-        stretched = np.pad(given.picture, ((4, 4), (4, 4), (0, 0)), mode="edge")
-        larger = dataclasses.replace(larger, start=dataclasses.replace(given, picture=stretched))
+        stretched = np.pad(given.pixels, ((4, 4), (4, 4), (0, 0)), mode="edge")
+        larger = dataclasses.replace(larger, start=dataclasses.replace(given, pixels=stretched))
     assert_same(made, stock_flux_picture(dev, larger)[4:60, 4:76])
 
 

@@ -67,7 +67,7 @@ def stock_flux_picture(pipeline: FluxPipeline, wanted: FluxRequest) -> Pixels:
     generator = torch.Generator().manual_seed(wanted.seed)
     arguments: dict[str, Any] = {}
     if wanted.start is not None:
-        arguments = {"image": wanted.start.picture[None] / 255.0, "strength": _stock_strength(wanted)}
+        arguments = {"image": wanted.start.pixels[None] / 255.0, "strength": _stock_strength(wanted)}
     made = _with_scheduler(pipeline, wanted, generator)(
         prompt=wanted.prompt,
         negative_prompt=wanted.negative_prompt,

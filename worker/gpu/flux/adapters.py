@@ -20,6 +20,7 @@ class FluxAdapters(Adapters):
         }
         for key, weight in converted.items():
             layer, is_input, _ = key.partition(".lora_A.")
-            if "lora" not in key or (is_input and sizes.get(layer, weight.shape[1]) != weight.shape[1]):
+            is_weight = key.startswith("transformer.") and "lora" not in key
+            if is_weight or (is_input and sizes.get(layer, weight.shape[1]) != weight.shape[1]):
                 raise ValueError(f"{key} would change the model itself")
         super()._load(weights, name)

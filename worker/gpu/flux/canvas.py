@@ -3,9 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
 
 from worker.gpu.engine import Pixels
 
@@ -43,9 +41,8 @@ class Canvas:
         rows = slice(self._top, self._top + self.picture_height)
         return painted[rows, self._left : self._left + self.picture_width]
 
-    def stretched(self, picture: Pixels, device: torch.device) -> Tensor:
-        """(1, 3, height, width), -1 to 1: `picture` in the middle, its edges repeated to the borders."""
-        pixels = torch.tensor(picture, device=device).permute(2, 0, 1)[None].float() / 255 * 2 - 1
-        right = self.width - self.picture_width - self._left
+    def stretched(self, picture: Pixels) -> Pixels:
+        """`picture` in the middle, its edges repeated to the borders."""
         bottom = self.height - self.picture_height - self._top
-        return functional.pad(pixels, (self._left, right, self._top, bottom), mode="replicate")
+        right = self.width - self.picture_width - self._left
+        return np.pad(picture, ((self._top, bottom), (self._left, right), (0, 0)), mode="edge")

@@ -43,7 +43,7 @@ class Denoising:
         if request.start is None:
             first, latents = 0, packed(self._noise())
         else:
-            first = steps_left_out(request.sampling.steps, request.start.strength) * scheduler.order
+            first = _first_call(scheduler, request.sampling.steps, request.start.strength)
             latents = yield from self._begun(request.start, scheduler.sigmas[first])
         scheduler.set_begin_index(first)
         options = self._options(scheduler)
@@ -63,8 +63,8 @@ class Denoising:
     def _begun(self, start: Start, sigma: Tensor) -> Steps[Tensor]:
         """The start picture under noise, as patches: `sigma` is the noise's share."""
         model = self.kit.model
-        picture = self.canvas.stretched(start.picture, model.device)
-        clean = yield from encoded(model, picture, self.generator, self.alone)
+        pixels = self.canvas.stretched(start.pixels)
+        clean = yield from encoded(self.kit, pixels, self.generator, self.alone)
         share = sigma.to(model.dtype)
         return packed(share * self._noise() + (1 - share) * clean)
 
@@ -96,6 +96,7 @@ def _draws_noise(kind: type[FlowScheduler]) -> bool:
     return "generator" in inspect.signature(kind.step).parameters
 
 
-def steps_left_out(steps: int, strength: float) -> int:
-    """Of a schedule that begins with a picture: the noisier part, but never all of it."""
-    return min(int(max(steps - steps * strength, 0)), steps - 1)
+def _first_call(scheduler: FlowScheduler, steps: int, strength: float) -> int:
+    """Where a schedule begins that leaves out its noisier part; rounded as the stock pipeline does."""
+    left_out = int(steps - min(steps * strength, steps))
+    return min(left_out * scheduler.order, len(scheduler.timesteps))

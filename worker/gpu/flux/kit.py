@@ -1,6 +1,5 @@
 """The loaded things that a job's Flux pictures are made with, borrowed for as long as it runs."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from diffusers import AutoencoderKL
@@ -23,5 +22,6 @@ class FluxKit:
         return self.model.vae
 
     @property
-    def vae_name(self) -> Hashable:
-        return self.model.model_id
+    def vae_id(self) -> str:
+        """None but the model's own."""
+        return ""

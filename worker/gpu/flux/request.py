@@ -9,13 +9,11 @@ from worker.gpu.schedulers import Sampling
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The picture that image-to-image begins with, of the request's size.
+    """The picture that a picture starts from instead of noise, of the request's size already."""
 
-    `strength`: the share of the steps that are done, 0 to 1; at least one is.
-    """
-
-    picture: Pixels
+    pixels: Pixels
     strength: float
+    """0 to 1: how much of the schedule is run, from the end; 0 leaves the picture as it is."""
 
 
 @dataclass(frozen=True)

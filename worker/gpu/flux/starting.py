@@ -8,43 +8,43 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
-from worker.gpu.engine import Ask, Steps, one
-from worker.gpu.flux.loaded import LoadedFlux
+from worker.gpu.engine import Ask, Pixels, Steps, one
+from worker.gpu.flux.kit import FluxKit
 
 MOST_POSITIONS = 4 * 64 * 64
 """Of one encoding, as of one decoding: company gains little and takes much memory."""
 
 
 @dataclass(frozen=True, eq=False)
-class EncodePicture(Ask[Tensor]):
-    """Answered with the moments of the latents, from which they are drawn."""
+class EncodePicture(Ask[DiagonalGaussianDistribution]):
+    """Answered by what the picture's latents are to be drawn from, before scaling."""
 
     urgent: ClassVar[bool] = True
 
-    model: LoadedFlux
-    picture: Tensor
-    """(1, 3, height, width), -1 to 1"""
+    kit: FluxKit
+    pixels: Pixels
     alone_for: object = None
 
     @property
     def most_together(self) -> int:  # type: ignore[override]
-        height, width = (side // self.model.scale for side in self.picture.shape[2:])
-        return max(1, MOST_POSITIONS // (height * width))
+        height, width = (side // self.kit.model.scale for side in self.pixels.shape[:2])
+        return max(1, MOST_POSITIONS // int(height * width))
 
     @property
     def shape(self) -> Hashable:
-        return ("encode picture", self.model.model_id, tuple(self.picture.shape[1:]))
+        return ("encode picture", self.kit.model.model_id, self.pixels.shape)
 
-    def answer(self, asks: Sequence["EncodePicture"]) -> list[Tensor]:
-        pictures = torch.cat([ask.picture for ask in asks]).to(self.model.vae.dtype)
-        moments: Tensor = self.model.vae.encode(pictures).latent_dist.parameters
-        return list(moments.split(1))
+    def answer(self, asks: Sequence["EncodePicture"]) -> list[DiagonalGaussianDistribution]:
+        vae = self.kit.vae
+        pictures = torch.stack([torch.tensor(ask.pixels) for ask in asks]).to(vae.device)
+        ranged = pictures.permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        drawn_from = vae.encode(ranged.to(vae.dtype)).latent_dist
+        return [DiagonalGaussianDistribution(each) for each in drawn_from.parameters.split(1)]
 
 
-def encoded(model: LoadedFlux, picture: Tensor, generator: torch.Generator, alone: object) -> Steps[Tensor]:
-    """(1, channels, height, width), in the units that the transformer works in."""
-    moments = yield from one(EncodePicture(model, picture, alone))
-    drawn = DiagonalGaussianDistribution(moments).sample(generator)
-    config = model.vae.config
+def encoded(kit: FluxKit, pixels: Pixels, generator: torch.Generator, alone: object) -> Steps[Tensor]:
+    """(1, channels, height, width), in the range that the transformer works in."""
+    drawn_from = yield from one(EncodePicture(kit, pixels, alone))
+    drawn, config = drawn_from.sample(generator), kit.vae.config
     latents: Tensor = (drawn - float(config.shift_factor or 0)) * float(config.scaling_factor)
-    return latents.to(model.dtype)
+    return latents.to(kit.model.dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shared.errors import GenerationFailed
 from worker.gpu.engine import Ask, Pixels, Steps, one
+from worker.gpu.painting.kit import VaeKit
 
 MOST_POSITIONS = 4 * 64 * 64
 """Of one decoding: four pictures of 512 px. Decoding gains little from company, and takes much memory."""
@@ -18,22 +19,11 @@ OUT_OF_RANGE = (
 )
 
 
-class HasVae(Protocol):
-    """A kit."""
-
-    @property
-    def vae(self) -> AutoencoderKL: ...
-
-    @property
-    def vae_name(self) -> Hashable:
-        """The same for the same weights."""
-
-
 @dataclass(frozen=True, eq=False)
 class Decode(Ask[Pixels]):
     urgent: ClassVar[bool] = True
 
-    kit: HasVae
+    kit: VaeKit
     latents: Tensor
     alone_for: object = None
     in_tiles: bool = False
@@ -46,7 +36,13 @@ class Decode(Ask[Pixels]):
 
     @property
     def shape(self) -> Hashable:
-        return ("decode", self.kit.vae_name, tuple(self.latents.shape[1:]), self.in_tiles)
+        return (
+            "decode",
+            self.kit.model.model_id,
+            self.kit.vae_id,
+            tuple(self.latents.shape[1:]),
+            self.in_tiles,
+        )
 
     def answer(self, asks: Sequence["Decode"]) -> list[Pixels | Exception]:
         decoded = self._decoded(torch.cat([ask.latents for ask in asks]))
@@ -73,7 +69,7 @@ class Decode(Ask[Pixels]):
         return joined
 
 
-def decoded(kit: HasVae, latents: Tensor, alone: object) -> Steps[Pixels]:
+def decoded(kit: VaeKit, latents: Tensor, alone: object) -> Steps[Pixels]:
     """Whole, or in tiles if it does not fit even after all room was made."""
     try:
         return (yield from one(Decode(kit, latents, alone)))

@@ -1,7 +1,7 @@
 """The loaded things that a job's pictures are made with, borrowed from the cache for as long as it runs."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Protocol
 
 from diffusers import AutoencoderKL
 
@@ -11,6 +11,29 @@ from worker.gpu.models.adapters import Lora
 from worker.gpu.models.embeddings import Embedding
 from worker.gpu.models.ip_adapters import IpAdapter
 from worker.gpu.models.loaded import LoadedModel
+
+
+class LatentModel(Protocol):
+    """A loaded model, of whichever family."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def scale(self) -> int: ...
+
+
+class VaeKit(Protocol):
+    """What pixels need of a kit to become latents, and latents to become pixels."""
+
+    @property
+    def model(self) -> LatentModel: ...
+
+    @property
+    def vae(self) -> AutoencoderKL: ...
+
+    @property
+    def vae_id(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -24,10 +47,6 @@ class Kit:
     ip_adapter: IpAdapter | None = None
     checker: SafetyChecker | None = None
     upscaler: Upscaler | None = None
-
-    @property
-    def vae_name(self) -> Hashable:
-        return (self.model.model_id, self.vae_id)
 
     @classmethod
     def plain(cls, model: LoadedModel) -> "Kit":
