@@ -26,12 +26,16 @@ from tests.support.flux_painting import (
 )
 from tests.support.lora_files import transformer_lora
 from tests.support.painting import assert_same, running_engine
+from tests.support.tiny_finishing import ALWAYS, image_processor, safety_checker
 from tests.support.tiny_flux import flux, save_flux
 from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels
-from worker.gpu.flux import FluxKit, FluxRequest, LoadedFlux, load_flux
+from worker.gpu.finishing.safety import SafetyChecker
+from worker.gpu.finishing.upscale import lanczos
+from worker.gpu.flux import FluxKit, FluxRequest, LoadedFlux, is_flux, load_flux
 from worker.gpu.flux.loaded import from_pipeline
 from worker.gpu.models.adapters import Lora, read_lora
+from worker.gpu.models.loading import bytes_on_disk
 from worker.gpu.models.precision import Precision
 from worker.gpu.schedulers import Sampling
 
@@ -158,6 +162,27 @@ def stock_round_trip(kit: FluxKit, pixels: Pixels, seed: int) -> Pixels:
         decoded = kit.vae.decode(drawn_from.sample(torch.Generator().manual_seed(seed))).sample
     made: Pixels = (processor.postprocess(decoded, "np")[0] * 255).round().astype(np.uint8)
     return made
+
+
+def test_pictures_are_checked_and_enlarged_like_all_others(engine: Engine, dev_kit: FluxKit) -> None:
+    checker = SafetyChecker(safety_checker(ALWAYS), image_processor())
+    kit = dataclasses.replace(dev_kit, checker=checker)
+    wanted = flux_request(width=72, safety_checker=True, upscale=True, deterministic=True)
+    plain = dataclasses.replace(wanted, safety_checker=False, upscale=False)
+
+    made, unchecked = (submit_flux(engine, kit, each).result()[0] for each in (wanted, plain))
+
+    assert made.is_sensitive is True
+    assert unchecked.is_sensitive is None
+    assert (made.develop() == lanczos(unchecked.develop(), 2)).all()
+
+
+def test_in_bf16_a_lone_picture_equals_the_stock_pipelines(engine: Engine) -> None:
+    pipeline = flux().to(torch.bfloat16)
+    kit = FluxKit(from_pipeline("bf16", pipeline))
+
+    for wanted in (flux_request(steps=7), flux_request(steps=7, start=start())):
+        assert_same(painted_flux(engine, kit, wanted), stock_flux_picture(pipeline, wanted))
 
 
 def test_guidance_is_heard_by_models_that_were_distilled_with_it(
@@ -365,6 +390,7 @@ def test_a_folder_is_loaded_as_diffusers_loads_it(engine: Engine, tmp_path: Path
 
     model = load_flux("flux", folder, CPU)
 
+    assert is_flux(folder)
     stock = FluxPipeline.from_pretrained(folder)
     stock.set_progress_bar_config(disable=True)
     made = painted_flux(engine, FluxKit(model), flux_request())
@@ -385,6 +411,15 @@ def test_what_would_run_in_fp16_runs_in_bf16(engine: Engine, tmp_path: Path) -> 
     assert model.revision == "bf16"
     assert {part.dtype for part in (model.transformer, model.t5, model.clip, model.vae)} == {torch.bfloat16}
     assert made.shape == (64, 64, 3)
+
+
+def test_a_model_is_expected_to_take_what_its_parts_take(tmp_path: Path) -> None:
+    folder = save_flux(tmp_path)
+    save_file({"all of it once more": torch.zeros(1_000_000)}, folder / "flux.safetensors")
+
+    expected = bytes_on_disk(folder, torch.bfloat16)
+
+    assert expected == pytest.approx(load_flux("flux", folder, CPU).bytes, rel=0.1)
 
 
 def other_family(folder: Path) -> Path:
@@ -417,5 +452,6 @@ def without_a_part(folder: Path) -> Path:
 def test_a_folder_that_holds_no_flux_model_is_refused(tmp_path: Path, spoil: Callable[[Path], Path]) -> None:
     folder = spoil(tmp_path)
 
+    assert is_flux(folder) == (spoil is not other_family)
     with pytest.raises(GenerationFailed, match="Model flux can't be loaded on the server"):
         load_flux("flux", folder, CPU)

@@ -5,8 +5,8 @@ Stable Diffusion is in worker/gpu/painting; what happens to decoded pixels is sh
 
 from worker.gpu.flux.kit import FluxKit
 from worker.gpu.flux.loaded import LoadedFlux
-from worker.gpu.flux.loading import load_flux
+from worker.gpu.flux.loading import is_flux, load_flux
 from worker.gpu.flux.picture import paint_flux
 from worker.gpu.flux.request import FluxRequest, Start
 
-__all__ = ["FluxKit", "FluxRequest", "LoadedFlux", "Start", "load_flux", "paint_flux"]
+__all__ = ["FluxKit", "FluxRequest", "LoadedFlux", "Start", "is_flux", "load_flux", "paint_flux"]

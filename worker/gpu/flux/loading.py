@@ -8,11 +8,19 @@ from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
 from transformers import CLIPTextModel, T5EncoderModel
 
 from worker.gpu.flux.loaded import LoadedFlux, from_pipeline
-from worker.gpu.models.loading import QUIETLY, family_of, place_vae, timed
+from worker.gpu.models.loading import QUIETLY, UNREADABLE, family_of, place_vae, timed
 from worker.gpu.models.precision import Precision
 
 FAMILY = "FluxPipeline"
 """A folder's `_class_name`."""
+
+
+def is_flux(folder: Path) -> bool:
+    """Whether a folder says that it holds a Flux model."""
+    try:
+        return family_of(folder) == FAMILY
+    except UNREADABLE:
+        return False
 
 
 def load_flux(model_id: str, folder: Path, precision: Precision) -> LoadedFlux:
@@ -23,8 +31,8 @@ def load_flux(model_id: str, folder: Path, precision: Precision) -> LoadedFlux:
     precision = _with_range(precision)
 
     def load() -> LoadedFlux:
-        if family_of(folder) != FAMILY:
-            raise ValueError(f"{family_of(folder)} is not {FAMILY}")
+        if not is_flux(folder):
+            raise ValueError(f"{folder} holds no {FAMILY}")
         vae = AutoencoderKL.from_pretrained(folder / "vae", **QUIETLY)
         parts = {"vae": place_vae(vae, precision, is_fragile=False)}
         for name, kind in (

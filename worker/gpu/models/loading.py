@@ -124,8 +124,8 @@ def _family(folder: Path) -> tuple[type[Pipeline], dict[str, object]]:
 
 def bytes_on_disk(folder: Path, dtype: torch.dtype) -> int:
     """What a checkpoint will take, before it is loaded: files are in fp16 or fp32, memory in `dtype`."""
-    files = [folder] if folder.is_file() else [*folder.glob("*.safetensors")]
-    for part in PARTS:
-        files += (folder / part).glob("*.safetensors")
+    in_parts = [file for part in PARTS for file in (folder / part).glob("*.safetensors")]
+    # beside its parts, a folder may hold the same weights once more in one file
+    files = [folder] if folder.is_file() else in_parts or [*folder.glob("*.safetensors")]
     widest = 2 if dtype is torch.float32 else 1
     return widest * sum(file.stat().st_size for file in files if ".fp16." not in file.name)
