@@ -180,9 +180,9 @@ def test_pictures_are_checked_and_enlarged_like_all_others(engine: Engine, dev_k
 def test_in_bf16_a_lone_picture_equals_the_stock_pipelines(engine: Engine) -> None:
     pipeline = flux().to(torch.bfloat16)
     kit = FluxKit(from_pipeline("bf16", pipeline))
+    wanted = flux_request(steps=7)
 
-    for wanted in (flux_request(steps=7), flux_request(steps=7, start=start())):
-        assert_same(painted_flux(engine, kit, wanted), stock_flux_picture(pipeline, wanted))
+    assert_same(painted_flux(engine, kit, wanted), stock_flux_picture(pipeline, wanted))
 
 
 def test_guidance_is_heard_by_models_that_were_distilled_with_it(
@@ -278,7 +278,7 @@ def test_pictures_with_other_steps_guidance_samplers_and_starts_share_forwards(
     rows = rows_of(
         engine,
         dev_kit,
-        flux_request(steps=3),
+        flux_request(steps=3, negative_prompt="not heard, so it takes no row"),
         flux_request(steps=6, guidance_scale=7.0, scheduler="UniPCMultistepScheduler"),
         flux_request(steps=8, start=start(0.5), **GUIDED),
     )
