@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from tests.support.painting import (
 )
 from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels, Steps
+from worker.gpu.engine.memory import MemoryModel, meter_for
 from worker.gpu.models.controlnets import load_controlnet
 from worker.gpu.models.loaded import from_pipeline
 from worker.gpu.models.precision import Precision
 from worker.gpu.painting import Control, Kit, PictureRequest, SelfAttention, hint_of
-from worker.gpu.painting.conditions import condition
+from worker.gpu.painting.conditions import Conditions, condition
+from worker.gpu.painting.control import Hinted, Rows, Steering, residuals
 from worker.gpu.painting.denoising import SECOND_PASS_STRENGTH, Denoising, first_pass_size
 from worker.gpu.painting.guidance import Guided
 from worker.gpu.schedulers import make_scheduler
@@ -178,11 +181,11 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(engine: Engine, stu
 
 
 def test_a_controlnet_runs_once_for_all_pictures_of_a_forward(engine: Engine, studio: Studio) -> None:
-    wanted = [
-        request(controls=(control(scale=0.1 * seed, seed=seed), control("depth")), seed=seed)
-        for seed in range(1, 5)
-    ]
-    painted(engine, studio.kit, wanted[0])  # the engine learns how much memory a picture takes
+    """Whatever their scales, seeds, hints and guidance, and in whatever order they name their ControlNets."""
+    nets = [(control(scale=0.1 * seed, seed=seed), control("depth", seed=seed)) for seed in range(1, 5)]
+    wanted = [request(controls=both, seed=seed, guidance_scale=seed) for seed, both in enumerate(nets, 1)]
+    wanted[3] = dataclasses.replace(wanted[3], controls=wanted[3].controls[::-1])
+    painted(engine, studio.kit, wanted[1])  # the engine learns how much memory a picture takes
     calls = Calls(
         denoiser=studio.kit.model.unet,
         canny=studio.kit.controlnets["canny"].network,
@@ -193,6 +196,40 @@ def test_a_controlnet_runs_once_for_all_pictures_of_a_forward(engine: Engine, st
 
     steps = wanted[0].sampling.steps
     assert calls.count == {"denoiser": steps, "canny": steps, "depth": steps}
+
+
+def test_the_memory_of_a_forward_is_learnt_for_every_set_of_controlnets(studio: Studio) -> None:
+    both = (control(), control("depth"))
+    choices: list[dict[str, Any]] = [
+        {},
+        {"controls": both[:1]},
+        {"controls": both[:1], "guidance_scale": 1.0},
+        {"controls": both[:1], "guess_mode": True},
+        {"controls": both[1:]},
+        {"controls": both},
+        {"controls": both[::-1]},
+    ]
+    memory = NotingMemory()
+
+    with running_engine(memory=memory) as engine:
+        for changes in choices:
+            painted(engine, studio.kit, request(steps=1, **changes))
+
+    assert len([size for size in memory.sizes if size[0] == "denoise"]) == 5
+
+
+class NotingMemory(MemoryModel):
+    """Notes which sizes of work were measured apart."""
+
+    def __init__(self) -> None:
+        super().__init__(meter_for(torch.device("cpu")))
+        self.sizes: set[Any] = set()
+
+    @contextmanager
+    def measured(self, size: Hashable, rows: int) -> Iterator[None]:
+        self.sizes.add(size)
+        with super().measured(size, rows):
+            yield
 
 
 def test_pictures_of_a_job_have_their_hint_read_once(engine: Engine, studio: Studio) -> None:
@@ -344,6 +381,21 @@ def refined_by_hand(studio: Studio, wanted: PictureRequest) -> Pixels:
     ).images[0]
     rounded: Pixels = (picture * 255).round().astype(np.uint8)
     return rounded
+
+
+def test_a_controlnet_is_not_shown_what_a_model_for_inpainting_has_behind_the_latents(sd1: Studio) -> None:
+    draw = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 9, 8, 8, generator=draw)
+    conditions = Conditions(torch.randn(1, 77, tiny.WIDTH, generator=draw))
+    net = sd1.kit.controlnets["canny"]
+    features = net.read(torch.rand(1, 3, 64, 64, generator=draw))
+    steerings = [Steering((Hinted(net, features, 1.0),), hears=(True,))]
+
+    whole, alone = (
+        residuals(steerings, Rows(rows, torch.ones(1), conditions)) for rows in (latents, latents[:, :4])
+    )
+
+    torch.testing.assert_close(whole, alone)
 
 
 def test_a_panorama_of_one_window_is_a_plain_picture(engine: Engine, studio: Studio) -> None:

@@ -27,7 +27,7 @@ Weights = Mapping[str, Tensor]
 
 
 def read_control_file(file: Path) -> ControlNetModel:
-    """In float32, on the CPU. Raises what the libraries do, or a `KeyError`, if it is no ControlNet."""
+    """In float32, on the CPU. Raises what the libraries do, or a `LookupError`, if it is no ControlNet."""
     weights = _renamed(load_file(file))
     network = ControlNetModel(**config_of(weights), global_pool_conditions=POOLING in file.stem.lower())
     network.load_state_dict(weights, strict=True)
@@ -68,10 +68,10 @@ def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     first_halving = min(
         int(found[1]) for key in weights if (found := re.search(r"input_blocks\.(\d+)\.0\.op\.weight$", key))
     )
-    renamed: dict[str, Tensor] = convert_controlnet_checkpoint(
-        weights, {"layers_per_block": first_halving - 1}
-    )
-    return renamed
+    renamed = convert_controlnet_checkpoint(weights, {"layers_per_block": first_halving - 1})
+    return {
+        key: tensor for key, tensor in renamed.items() if tensor is not None
+    }  # it puts None for what lacks
 
 
 def _sizes(weights: Weights) -> dict[str, Any]:
