@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    ControlNetModel,
     PNDMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -142,6 +143,24 @@ def stable_diffusion_xl(seed: int = 0) -> StableDiffusionXLPipeline:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def controlnet(unet: UNet2DConditionModel, seed: int = 0, **options: Any) -> ControlNetModel:
+    """For `unet`; one that was not trained would add nothing but zeros."""
+    torch.manual_seed(seed)
+    shape = ControlNetModel.from_unet(unet, load_weights_from_unet=False).config
+    return outspoken(ControlNetModel.from_config(shape, **options))
+
+
+def outspoken(network: ControlNetModel) -> ControlNetModel:
+    """With a random number for every zero, and with layers that don't lose sight of the hint."""
+    for weights in network.parameters():
+        if not weights.any():
+            torch.nn.init.normal_(weights, std=0.2)
+    reader = network.controlnet_cond_embedding
+    for layer in (reader.conv_in, *reader.blocks):
+        torch.nn.init.kaiming_normal_(layer.weight)
+    return network.eval()
 
 
 def save_stable_diffusion(folder: Path, seed: int = 0) -> Path:

@@ -41,7 +41,7 @@ QUIETLY: dict[str, object] = {
     "local_files_only": True,
 }
 PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError)
 """What the libraries raise for a file that is missing, broken, or of another kind."""
 
 

@@ -1,7 +1,8 @@
 """How a picture is made: programs for the engine, and the asks that they yield."""
 
+from worker.gpu.painting.control import hint_of
 from worker.gpu.painting.kit import Kit
 from worker.gpu.painting.picture import paint
-from worker.gpu.painting.request import ImagePrompt, PictureRequest, SelfAttention
+from worker.gpu.painting.request import Control, Hint, ImagePrompt, PictureRequest, SelfAttention
 
-__all__ = ["ImagePrompt", "Kit", "PictureRequest", "SelfAttention", "paint"]
+__all__ = ["Control", "Hint", "ImagePrompt", "Kit", "PictureRequest", "SelfAttention", "hint_of", "paint"]

@@ -1,6 +1,6 @@
 """What tells the denoiser what to show: the prompts' embeddings, and what some models hear besides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,9 +30,32 @@ class Conditions:
     picture: Tensor | None = None
     """(rows, 2, tokens, width): a picture's tokens, to make keys of and to make values of (IP-Adapters)."""
 
+    @classmethod
+    def stacked(
+        cls, several: Sequence["Conditions"], stack: Callable[[Sequence[Tensor]], Tensor]
+    ) -> "Conditions":
+        """Those of several pictures that have the same kinds of them."""
+
+        def column(tensors: Sequence[Tensor | None]) -> Tensor | None:
+            given = [tensor for tensor in tensors if tensor is not None]
+            return stack(given) if given else None
+
+        return cls(
+            embeddings=stack([each.embeddings for each in several]),
+            pooled=column([each.pooled for each in several]),
+            sizes=column([each.sizes for each in several]),
+            guidance=column([each.guidance for each in several]),
+            picture=column([each.picture for each in several]),
+        )
+
     @property
     def rows(self) -> int:
         return int(self.embeddings.shape[0])
+
+    @property
+    def added(self) -> dict[str, Tensor | None] | None:
+        """What SDXL's networks are told besides the prompt, by diffusers' names."""
+        return None if self.pooled is None else {"text_embeds": self.pooled, "time_ids": self.sizes}
 
     def pick(self, rows: Sequence[int]) -> "Conditions":
         """The same for these rows, in this order."""

@@ -70,8 +70,9 @@ class Denoising:
         self, scheduler: Scheduler, timesteps: Tensor, latents: Tensor, progress: Progress
     ) -> Steps[Tensor]:
         options = self._options(scheduler)
+        guided = yield from self.guided.controlled(latents)
         for timestep in timesteps:
-            prediction = yield from self.guided.predict(scheduler, latents, timestep)
+            prediction = yield from guided.predict(scheduler, latents, timestep)
             latents = scheduler.step(prediction, timestep, latents, **options).prev_sample
             progress.step()
         return latents
@@ -100,13 +101,15 @@ class Denoising:
         latents = self._noise(height, width) * start.init_noise_sigma
         windows = views(latents.shape[2], latents.shape[3], model.native_side // model.scale)
         schedulers = [copy.deepcopy(start) for _ in windows]
+        guided = yield from self.guided.controlled(latents)
+        parts = [guided.within(rows, columns) for rows, columns in windows]
         progress = Progress(self.note, len(start.timesteps))
         for timestep in start.timesteps:
             crops = [latents[:, :, rows, columns] for rows, columns in windows]
             predictions = yield from together(
                 [
-                    self.guided.predict(each, crop, timestep)
-                    for each, crop in zip(schedulers, crops, strict=True)
+                    part.predict(each, crop, timestep)
+                    for part, each, crop in zip(parts, schedulers, crops, strict=True)
                 ]
             )
             total = torch.zeros_like(latents, dtype=torch.float32)  # fp16 can't hold sums of noisy latents

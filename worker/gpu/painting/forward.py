@@ -11,6 +11,7 @@ from shared.jobs import LoraUse
 from worker.gpu.engine import Ask
 from worker.gpu.models.loaded import LoadedModel
 from worker.gpu.painting.conditions import Conditions
+from worker.gpu.painting.control import UNSTEERED, Rows, Steering, residuals
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Forward(Ask[Prediction]):
     """(rows, channels, height, width), scaled for the model"""
     timestep: Tensor
     conditions: Conditions
+    steering: Steering = UNSTEERED
     loras: tuple[LoraUse, ...] = ()
     ip_adapter: str | None = None
     tomesd: bool = False
@@ -45,11 +47,12 @@ class Forward(Ask[Prediction]):
     def shape(self) -> Hashable:
         words, picture = self.conditions.embeddings, self.conditions.picture
         tokens = (words.shape[1], 0 if picture is None else picture.shape[2])
-        return ("denoise", self.model.model_id, tuple(self.latents.shape[1:]), tokens, self.tomesd)
+        size = tuple(self.latents.shape[1:])
+        return ("denoise", self.model.model_id, size, tokens, self.tomesd, self.steering.shape)
 
     @property
     def state(self) -> Hashable:
-        return (self.loras, self.ip_adapter)
+        return (self.loras, self.ip_adapter, self.steering.is_guessing)
 
     def answer(self, asks: Sequence["Forward"]) -> list[Prediction]:
         model = self.model
@@ -89,18 +92,18 @@ def _predict(model: LoadedModel, asks: Sequence[Forward]) -> Tensor:
 
     # float32 holds every integer timestep exactly, and some schedulers' timesteps are fractions
     timesteps = stacked([ask.timestep.float().expand(ask.rows) for ask in asks])
-    words = stacked([ask.conditions.embeddings for ask in asks])
-    pictures = [ask.conditions.picture for ask in asks if ask.conditions.picture is not None]
-    pooled = [ask.conditions.pooled for ask in asks if ask.conditions.pooled is not None]
-    sizes = [ask.conditions.sizes for ask in asks if ask.conditions.sizes is not None]
-    guidance = [ask.conditions.guidance for ask in asks if ask.conditions.guidance is not None]
+    latents = stacked([ask.latents for ask in asks])
+    conditions = Conditions.stacked([ask.conditions for ask in asks], stacked)
+    inputs = Rows(latents, timesteps.to(model.device, non_blocking=True), conditions)
+    words, picture = conditions.embeddings, conditions.picture
     predicted: Tensor = model.unet(
-        stacked([ask.latents for ask in asks]),
-        timesteps.to(model.device, non_blocking=True),
+        inputs.latents,
+        inputs.timesteps,
         # a pair where an IP-Adapter is on: it is the cross-attention's alone, and the UNet hands it through
-        encoder_hidden_states=(words, stacked(pictures)) if pictures else words,
-        added_cond_kwargs={"text_embeds": stacked(pooled), "time_ids": stacked(sizes)} if pooled else None,
-        timestep_cond=stacked(guidance) if guidance else None,
+        encoder_hidden_states=words if picture is None else (words, picture),
+        added_cond_kwargs=conditions.added,
+        timestep_cond=conditions.guidance,
+        **residuals([ask.steering for ask in asks], inputs),
     ).sample
     return predicted[:rows]
 

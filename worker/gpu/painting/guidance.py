@@ -1,6 +1,6 @@
 """One guided prediction of the denoiser: classifier-free guidance, and guidance by self-attention with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from worker.gpu.engine import Steps, one
 from worker.gpu.painting.conditions import Conditions
+from worker.gpu.painting.control import UNSTEERED, Steering, steered
 from worker.gpu.painting.forward import Forward
 from worker.gpu.painting.kit import Kit
 from worker.gpu.painting.request import PictureRequest, SelfAttention
@@ -26,6 +27,17 @@ class Guided:
     request: PictureRequest
     conditions: Conditions
     alone: object
+    steering: Steering = UNSTEERED
+
+    def controlled(self, latents: Tensor) -> Steps["Guided"]:
+        """The same, with the picture's ControlNets, for latents of this size."""
+        rows = self.conditions.rows
+        steering = yield from steered(self.kit, self.request, rows, latents, self.alone)
+        return replace(self, steering=steering)
+
+    def within(self, rows: slice, columns: slice) -> "Guided":
+        """The same for a window of the picture."""
+        return replace(self, steering=self.steering.within(rows, columns))
 
     def predict(self, scheduler: Scheduler, latents: Tensor, timestep: Tensor) -> Steps[Tensor]:
         """The prediction for `latents` (1, channels, height, width) that `scheduler.step` is to be given."""
@@ -50,12 +62,15 @@ class Guided:
         perturbed_row: int | None = None,
         watched_row: int | None = None,
     ) -> Forward:
-        conditions = self.conditions if rows is None else self.conditions.pick(rows)
+        conditions, steering = self.conditions, self.steering
+        if rows is not None:
+            conditions, steering = conditions.pick(rows), steering.pick(rows)
         return Forward(
             model=self.kit.model,
             latents=inputs.expand(conditions.rows, -1, -1, -1),
             timestep=timestep,
             conditions=conditions,
+            steering=steering,
             loras=self.request.loras,
             ip_adapter=self.request.ip.adapter_id if self.request.ip else None,
             tomesd=self.request.tomesd,

@@ -1,6 +1,7 @@
 """The loaded things that a job's pictures are made with, borrowed from the cache for as long as it runs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from diffusers import AutoencoderKL
@@ -8,6 +9,7 @@ from diffusers import AutoencoderKL
 from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.finishing.upscale import Upscaler
 from worker.gpu.models.adapters import Lora
+from worker.gpu.models.controlnets import LoadedControlNet
 from worker.gpu.models.embeddings import Embedding
 from worker.gpu.models.ip_adapters import IpAdapter
 from worker.gpu.models.loaded import LoadedModel
@@ -45,6 +47,8 @@ class Kit:
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
     ip_adapter: IpAdapter | None = None
+    controlnets: Mapping[str, LoadedControlNet] = field(default_factory=dict)
+    """By their ids; they fit the model."""
     checker: SafetyChecker | None = None
     upscaler: Upscaler | None = None
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.jobs import LoraUse
 from worker.gpu.engine import Pixels
 from worker.gpu.schedulers import Sampling
@@ -28,6 +31,19 @@ class ImagePrompt:
     """Of any size; best as the adapter's encoder crops it, for resizing would hold up the engine."""
 
 
+Hint = NDArray[np.float32]
+"""What a ControlNet is shown: (height, width, 3), 0 to 1, of the request's size; -1 marks what is masked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A ControlNet of the kit, what it is shown, and how strongly it is heard (1 is as it was trained)."""
+
+    control_id: str
+    hint: Hint
+    scale: float = 1.0
+
+
 @dataclass(frozen=True)
 class PictureRequest:
     prompt: str
@@ -43,6 +59,9 @@ class PictureRequest:
     ip: ImagePrompt | None = None
     tomesd: bool = False
     self_attention: SelfAttention | None = None
+    controls: tuple[Control, ...] = ()
+    guess_mode: bool = False
+    """The ControlNets alone steer, whatever the prompts: the negative one is not told of them."""
     panorama: bool = False
     highres_fix: bool = False
     upscale: bool = False
