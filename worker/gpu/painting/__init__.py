@@ -2,6 +2,6 @@
 
 from worker.gpu.painting.kit import Kit
 from worker.gpu.painting.picture import paint
-from worker.gpu.painting.request import PictureRequest, SelfAttention
+from worker.gpu.painting.request import PictureRequest, SelfAttention, Start
 
-__all__ = ["Kit", "PictureRequest", "SelfAttention", "paint"]
+__all__ = ["Kit", "PictureRequest", "SelfAttention", "Start", "paint"]

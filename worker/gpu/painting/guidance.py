@@ -26,6 +26,8 @@ class Guided:
     request: PictureRequest
     conditions: Conditions
     alone: object
+    surroundings: Tensor | None = None
+    """(1, channels, height, width): what a model that sees the hole is given beside the latents."""
 
     def predict(self, scheduler: Scheduler, latents: Tensor, timestep: Tensor) -> Steps[Tensor]:
         """The prediction for `latents` (1, channels, height, width) that `scheduler.step` is to be given."""
@@ -51,6 +53,8 @@ class Guided:
         watched_row: int | None = None,
     ) -> Forward:
         conditions = self.conditions if rows is None else self.conditions.pick(rows)
+        if self.surroundings is not None:
+            inputs = torch.cat([inputs, self.surroundings], dim=1)
         return Forward(
             model=self.kit.model,
             latents=inputs.expand(conditions.rows, -1, -1, -1),

@@ -1,9 +1,10 @@
 """The program that makes one picture, from its prompts to its pixels."""
 
-import torch
 from torch import Tensor
 
 from worker.gpu.engine import Note, Picture, Pixels, Steps, one
+from worker.gpu.finishing.seam import joined
+from worker.gpu.painting.autoencoder import whole_or_in_tiles
 from worker.gpu.painting.checking import Check
 from worker.gpu.painting.conditions import condition
 from worker.gpu.painting.decoding import Decode
@@ -19,22 +20,21 @@ def paint(kit: Kit, request: PictureRequest, note: Note) -> Steps[Picture]:
     alone = object() if request.deterministic else None
     with kit.model.adapters.held(kit.loras):
         latents = yield from _latents(kit, request, note, alone)
-    pixels = yield from _decoded(kit, latents, alone)
+    pixels: Pixels
+    (pixels,) = yield from whole_or_in_tiles([Decode(kit, latents, alone)])
     is_sensitive = None
     if request.safety_checker and kit.checker:
         is_sensitive = yield from one(Check(kit.checker, pixels, alone))
     if not request.upscale:
-        return Picture(lambda: pixels, is_sensitive)
-    develop = yield from enlarged(kit.upscaler, pixels, alone)
+        return Picture(lambda: _whole(request, pixels), is_sensitive)
+    develop = yield from enlarged(kit.upscaler, _whole(request, pixels), alone)
     return Picture(develop, is_sensitive)
 
 
-def _decoded(kit: Kit, latents: Tensor, alone: object) -> Steps[Pixels]:
-    """Whole, or in tiles if it does not fit even after all room was made."""
-    try:
-        return (yield from one(Decode(kit, latents, alone)))
-    except torch.OutOfMemoryError:
-        return (yield from one(Decode(kit, latents, alone, in_tiles=True)))
+def _whole(request: PictureRequest, made: Pixels) -> Pixels:
+    """With what the mask keeps, if there is one."""
+    start = request.start
+    return made if start is None or start.mask is None else joined(start.pixels, made, start.mask)
 
 
 def _latents(kit: Kit, request: PictureRequest, note: Note, alone: object) -> Steps[Tensor]:

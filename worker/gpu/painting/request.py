@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.jobs import LoraUse
+from worker.gpu.engine import Pixels
 from worker.gpu.schedulers import Sampling
 
 
@@ -14,6 +18,17 @@ class SelfAttention(StrEnum):
     """Self-attention guidance: away from a picture whose most attended places are blurred."""
     PAG = "PAG"
     """Perturbed-attention guidance: away from a prediction without self-attention."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The picture that a picture starts from instead of noise, of the request's size already."""
+
+    pixels: Pixels
+    strength: float = 0.7
+    """0 to 1: how much of the schedule is run, from the end; 0 leaves the picture as it is."""
+    mask: NDArray[np.uint8] | None = None
+    """(height, width): 255 where to paint, 0 for what is kept; without it, all may change."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,7 @@ class PictureRequest:
     loras: tuple[LoraUse, ...] = ()
     tomesd: bool = False
     self_attention: SelfAttention | None = None
+    start: Start | None = None
     panorama: bool = False
     highres_fix: bool = False
     upscale: bool = False
