@@ -101,8 +101,9 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
 ) -> None:
     """Other step counts, guidance, schedulers, strengths and sizes, beside pictures that start from noise."""
     wanted = [
-        (started if index % 3 else request)(
-            **{"strength": (0.3, 0.6, 0.9, 1.0)[index % 4]} if index % 3 else {},
+        company(
+            index % 3 > 0,
+            strength=(0.3, 0.6, 0.9, 1.0)[index % 4],
             prompt=f"a blue star {index}",
             steps=4 + index % 3,
             guidance_scale=(1.0, 5.0, 7.5, 12.0)[index % 4],
@@ -112,7 +113,6 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
         )
         for index, scheduler in enumerate(SCHEDULERS)
     ]
-
     expected = [stock(pipeline, each) for each in wanted]
 
     renderings = [submit(engine, kit, each) for each in wanted[:5]]
@@ -121,6 +121,10 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
 
     for theirs, rendering in zip(expected, renderings, strict=True):
         assert_same(rendering.result()[0].develop(), theirs)
+
+
+def company(starts: bool, strength: float, **changes: Any) -> PictureRequest:
+    return started(strength=strength, **changes) if starts else request(**changes)
 
 
 def test_pictures_from_noise_from_a_picture_and_around_a_hole_share_forwards(engine: Engine) -> None:

@@ -32,8 +32,9 @@ class EncodePicture(Ask[DiagonalGaussianDistribution]):
 
     @property
     def most_together(self) -> int:  # type: ignore[override]
-        height, width = (side // self.kit.model.scale for side in self.pixels.shape[:2])
-        return max(1, MOST_POSITIONS // (height * width))
+        height, width, _ = self.pixels.shape
+        positions = int(height * width) // self.kit.model.scale**2
+        return max(1, MOST_POSITIONS // positions)
 
     @property
     def shape(self) -> Hashable:
