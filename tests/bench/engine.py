@@ -1,6 +1,7 @@
 """The step-batching engine beside plain diffusers: same model, same jobs, same threads, in one process.
 
-    python -m tests.bench.engine [mixed arrivals overhead tick] [--model demo|sd15|sdxl] [--device cpu|cuda]
+    python -m tests.bench.engine [mixed kinds arrivals overhead tick] [--model demo|sd15|sdxl]
+        [--device cpu|cuda]
 
 Prints ratios. The two sides take turns, so that whatever else the machine does hits both. sd15 and sdxl have
 random weights of the real sizes; on a GPU everything runs in fp16.
@@ -14,12 +15,12 @@ import torch
 from shared.settings import Settings
 from tests.bench.arrivals import arrivals
 from tests.bench.contest import Size, contest
-from tests.bench.mixed import mixed
+from tests.bench.mixed import kinds, mixed
 from tests.bench.models import MODELS, subject
 from tests.bench.overhead import overhead
 from tests.bench.tick import tick
 
-BENCHES = {"mixed": mixed, "arrivals": arrivals, "overhead": overhead, "tick": tick}
+BENCHES = {"mixed": mixed, "kinds": kinds, "arrivals": arrivals, "overhead": overhead, "tick": tick}
 FULL = Size(jobs=64, rounds=3, repeats=15)
 QUICK = Size(jobs=3, rounds=1, repeats=1)
 QUICK_SIDE = 64
@@ -52,8 +53,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", choices=MODELS, default="demo")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--side", type=int, help="pixels; by default the model's own, for the demo model 128")
-    parser.add_argument("--jobs", type=int, help=f"of mixed and arrivals; {FULL.jobs} by default")
-    parser.add_argument("--rounds", type=int, help=f"of mixed and tick; {FULL.rounds} by default")
+    parser.add_argument("--jobs", type=int, help=f"of mixed, kinds and arrivals; {FULL.jobs} by default")
+    parser.add_argument("--rounds", type=int, help=f"of mixed, kinds and tick; {FULL.rounds} by default")
     parser.add_argument("--repeats", type=int, help=f"of overhead; {FULL.repeats} by default")
     parser.add_argument(
         "--quick", action="store_true", help="a few small jobs: whether it runs, not how fast"

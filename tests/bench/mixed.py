@@ -6,12 +6,23 @@ import numpy as np
 
 from tests.bench.contest import Contest
 from tests.bench.report import print_table, spread, taking_turns
-from tests.bench.work import mixed_jobs
+from tests.bench.work import KINDS, jobs_of_all_kinds, mixed_jobs
 from worker.gpu.engine import Pixels
+from worker.gpu.painting import PictureRequest
 
 
 def mixed(both: Contest) -> None:
     jobs = mixed_jobs(both.size.jobs, both.subject.side)
+    compare(both, jobs, "mixed", "which differ in steps, guidance and scheduler")
+
+
+def kinds(both: Contest) -> None:
+    jobs = jobs_of_all_kinds(both.size.jobs, both.subject.side)
+    compare(both, jobs, "kinds", f"of {', '.join(KINDS)} in turn, which differ as in `mixed`")
+
+
+def compare(both: Contest, jobs: Sequence[PictureRequest], name: str, what: str) -> None:
+    """All at once in the engine, and one by one with the stock pipelines."""
     pictures: dict[str, list[Pixels]] = {}
 
     def run_stock() -> None:
@@ -23,8 +34,7 @@ def mixed(both: Contest) -> None:
     times = taking_turns(both.size.rounds, run_stock, run_engine)
     gain = times.stock / times.engine
     print_table(
-        f"mixed: {len(jobs)} jobs of {both.subject.side} px, which differ in steps, guidance and scheduler; "
-        f"median of {both.size.rounds}",
+        f"{name}: {len(jobs)} jobs of {both.subject.side} px, {what}; median of {both.size.rounds}",
         ("pictures/s", "ratio", "rounds", "expected"),
         [
             ("stock pipeline, one by one", f"{len(jobs) / times.stock:.2f}", "1.00", "", ""),

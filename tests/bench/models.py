@@ -1,6 +1,7 @@
 """Pipelines to measure: the demo model, or random weights of the real sizes for real devices."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import diffusers
 import torch
@@ -14,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from shared.settings import DEMO
 from tests.support import tiny
+from tests.support.painting import STARTING, sibling
 from worker.gpu.models.loaded import LoadedModel, from_pipeline
 from worker.gpu.models.precision import Precision
 
@@ -30,6 +32,13 @@ class Subject:
     stock: diffusers.DiffusionPipeline
     model: LoadedModel
     side: int
+
+    @cached_property
+    def starting(self) -> tuple[diffusers.DiffusionPipeline, diffusers.DiffusionPipeline]:
+        """The stock pipelines for pictures that start from a picture: without and with a mask."""
+        is_xl = isinstance(self.stock, StableDiffusionXLPipeline)
+        from_picture, around_hole = (sibling(kind, self.stock) for kind in STARTING[is_xl])
+        return from_picture, around_hole
 
 
 def subject(name: str, device: str, side: int | None) -> Subject:

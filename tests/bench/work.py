@@ -3,17 +3,21 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from time import perf_counter
+from typing import Any
 
 import diffusers
 import numpy as np
 import torch
+from PIL import Image
 
+from deploy.demo.drawing import draw, random_scene
 from tests.bench.models import Subject
 from worker.gpu.engine import Pixels
-from worker.gpu.painting import PictureRequest
+from worker.gpu.finishing.seam import joined
+from worker.gpu.painting import PictureRequest, Start
 from worker.gpu.schedulers import Sampling
 
 PROMPTS = ("a red circle on a blue background", "a green star on white", "a large yellow ring on black")
@@ -27,6 +31,9 @@ SCHEDULERS = (
     "PNDMScheduler",
 )
 """Of the eighteen those that run in diffusers as they are, one forward per step."""
+
+KINDS = ("text2img", "img2img", "inpaint")
+STRENGTHS = (0.5, 0.7, 0.9)
 
 
 def mixed_jobs(count: int, side: int, seed: int = 7) -> list[PictureRequest]:
@@ -46,6 +53,26 @@ def mixed_jobs(count: int, side: int, seed: int = 7) -> list[PictureRequest]:
     ]
 
 
+def jobs_of_all_kinds(count: int, side: int) -> list[PictureRequest]:
+    """The same; of three, one starts from noise, one from a picture, and one paints a hole in a picture."""
+    random = Random(8)
+    return [
+        replace(job, start=_start(index % len(KINDS), side, random))
+        for index, job in enumerate(mixed_jobs(count, side))
+    ]
+
+
+def _start(kind: int, side: int, random: Random) -> Start | None:
+    if KINDS[kind] == "text2img":
+        return None
+    pixels = np.array(draw(random_scene(random), random, side=side))
+    if KINDS[kind] == "img2img":
+        return Start(pixels, random.choice(STRENGTHS))
+    mask = np.zeros((side, side), np.uint8)
+    mask[side // 4 : -side // 4, side // 4 : -side // 4] = 255
+    return Start(pixels, 1.0, mask)
+
+
 def plain_job(side: int, scheduler: str, steps: int, seed: int = 0) -> PictureRequest:
     return PictureRequest(
         prompt=PROMPTS[0],
@@ -59,26 +86,45 @@ def plain_job(side: int, scheduler: str, steps: int, seed: int = 0) -> PictureRe
 
 
 def run_stock(subject: Subject, jobs: Sequence[PictureRequest]) -> list[Pixels]:
-    """One call of the stock pipeline for all of `jobs`, which share everything but prompt and seed."""
-    pipeline, first = subject.stock, jobs[0]
+    """One call of the stock pipeline for all of `jobs`, which share everything but prompt and seed, and start
+    from noise; or for one job."""
+    first = jobs[0]
+    pipeline, options = _stock_for(subject, first)
     usual = pipeline.scheduler
     kind = getattr(diffusers, first.sampling.name)
     # latents are no pixels: they must not be clipped to [-1, 1], which some classes do by default
-    options = {"clip_sample": False} if first.sampling.name == "DDIMScheduler" else {}
-    pipeline.scheduler = kind.from_config(usual.config, **options)
+    unclipped = {"clip_sample": False} if first.sampling.name == "DDIMScheduler" else {}
+    pipeline.scheduler = kind.from_config(usual.config, **unclipped)
     try:
         images = pipeline(
             [job.prompt for job in jobs],
             negative_prompt=[job.negative_prompt for job in jobs],
-            width=first.width,
-            height=first.height,
             num_inference_steps=first.sampling.steps,
             guidance_scale=first.guidance_scale,
             generator=[torch.Generator().manual_seed(job.seed) for job in jobs],
+            **options,
         ).images
     finally:
         pipeline.scheduler = usual
-    return [np.asarray(image) for image in images]
+    return [_whole(np.asarray(image), job) for image, job in zip(images, jobs, strict=True)]
+
+
+def _stock_for(subject: Subject, job: PictureRequest) -> tuple[diffusers.DiffusionPipeline, dict[str, Any]]:
+    """The pipeline for the job's kind, and what only that is called with."""
+    size: dict[str, Any] = {"width": job.width, "height": job.height}
+    if job.start is None:
+        return subject.stock, size
+    from_picture, around_hole = subject.starting
+    start: dict[str, Any] = {"image": Image.fromarray(job.start.pixels), "strength": job.start.strength}
+    if job.start.mask is None:
+        return from_picture, start
+    return around_hole, size | start | {"mask_image": Image.fromarray(job.start.mask)}
+
+
+def _whole(made: Pixels, job: PictureRequest) -> Pixels:
+    """With what the mask keeps, as our pictures have it."""
+    start = job.start
+    return made if start is None or start.mask is None else joined(start.pixels, made, start.mask)
 
 
 @dataclass(frozen=True, eq=False)

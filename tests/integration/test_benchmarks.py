@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from tests.bench.models import sd15_unet, sdxl_unet
 
-ROWS = {"mixed": 2, "arrivals": 4, "overhead": 2, "tick": 6}
+ROWS = {"mixed": 2, "kinds": 2, "arrivals": 4, "overhead": 2, "tick": 6}
 """How many rows each one's table has."""
 
 

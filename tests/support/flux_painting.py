@@ -17,7 +17,8 @@ from diffusers import (
 )
 
 from worker.gpu.engine import Engine, Pixels, Rendering
-from worker.gpu.flux import FluxKit, FluxRequest, Start, paint_flux
+from worker.gpu.flux import FluxKit, FluxRequest, paint_flux
+from worker.gpu.painting import Start
 from worker.gpu.schedulers import Sampling
 from worker.gpu.schedulers.flow import FlowHeun
 

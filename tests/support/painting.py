@@ -1,6 +1,7 @@
 """Pictures from the engine, and what diffusers' own pipelines make of the same arguments."""
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -8,10 +9,17 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from PIL import Image
 
 from worker.gpu.engine import Engine, Pixels, Rendering
-from worker.gpu.painting import Kit, PictureRequest, paint
+from worker.gpu.painting import Kit, PictureRequest, Start, paint
 from worker.gpu.schedulers import Sampling, make_scheduler
+
+STARTING = {
+    False: (diffusers.StableDiffusionImg2ImgPipeline, diffusers.StableDiffusionInpaintPipeline),
+    True: (diffusers.StableDiffusionXLImg2ImgPipeline, diffusers.StableDiffusionXLInpaintPipeline),
+}
+"""By whether the model is an SDXL: diffusers' pipelines without and with a mask."""
 
 
 def request(**changes: Any) -> PictureRequest:
@@ -61,6 +69,10 @@ def stock_picture(pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest,
         "generator": torch.Generator().manual_seed(wanted.seed),
         "output_type": "np",
     }
+    known = inspect.signature(type(pipeline).__call__).parameters
+    arguments = {
+        name: value for name, value in arguments.items() if name in known
+    }  # some go by a picture's size
     try:
         pictures = pipeline(**(arguments | options)).images
     finally:
@@ -68,6 +80,19 @@ def stock_picture(pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest,
         pipeline.unet.set_attn_processor(processors)
     picture: Pixels = (pictures[0] * 255).round().astype(np.uint8)
     return picture
+
+
+def started_stock_picture(
+    pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest, start: Start, **options: Any
+) -> Pixels:
+    """What diffusers' image-to-image pipeline makes of the same start, or its inpainting one if there is a
+    mask; the picture as it is decoded, with what the mask keeps only as the model has it."""
+    kinds = STARTING[isinstance(pipeline, diffusers.StableDiffusionXLPipeline)]
+    images: dict[str, Any] = {"image": Image.fromarray(start.pixels), "strength": start.strength}
+    if start.mask is not None:
+        images["mask_image"] = Image.fromarray(start.mask)
+    stock = sibling(kinds[start.mask is not None], pipeline)
+    return stock_picture(stock, wanted, **(images | options))
 
 
 def sibling(
@@ -79,8 +104,8 @@ def sibling(
         for name, part in pipeline.components.items()
         if part is not None or name in ("safety_checker", "feature_extractor")
     }
-    if not isinstance(pipeline, diffusers.StableDiffusionXLPipeline):
-        options = {"requires_safety_checker": False} | options
+    is_xl = isinstance(pipeline, diffusers.StableDiffusionXLPipeline)
+    options = {"add_watermarker" if is_xl else "requires_safety_checker": False} | options
     made = kind(**(parts | options))
     made.set_progress_bar_config(disable=True)
     return made

@@ -43,10 +43,14 @@ def text_encoder(vocabulary: CLIPTokenizer, *, projected: bool = False, width: i
     return kind(config).eval()
 
 
-def unet(sample_size: int = 8, **options: Any) -> UNet2DConditionModel:
+INPAINTING = 9
+"""Channels in, of denoisers that see the hole: latents, mask, and the latents of what surrounds it."""
+
+
+def unet(sample_size: int = 8, *, in_channels: int = 4, **options: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=sample_size,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         layers_per_block=1,
         block_out_channels=(16, 32),
@@ -84,7 +88,12 @@ def noise_schedule(prediction_type: str) -> PNDMScheduler:
 
 
 def stable_diffusion(
-    seed: int = 0, *, prediction_type: str = "epsilon", sample_size: int = 8, words_width: int = WIDTH
+    seed: int = 0,
+    *,
+    prediction_type: str = "epsilon",
+    sample_size: int = 8,
+    words_width: int = WIDTH,
+    in_channels: int = 4,
 ) -> StableDiffusionPipeline:
     """A Stable Diffusion 1.x pipeline of a few thousand weights; 2.x differ in their `prediction_type`."""
     torch.manual_seed(seed)
@@ -93,7 +102,7 @@ def stable_diffusion(
         vae=vae(),
         text_encoder=text_encoder(vocabulary, width=words_width),
         tokenizer=vocabulary,
-        unet=unet(sample_size),
+        unet=unet(sample_size, in_channels=in_channels),
         scheduler=noise_schedule(prediction_type),
         safety_checker=None,
         feature_extractor=None,
@@ -110,13 +119,13 @@ def latent_consistency(seed: int = 0) -> StableDiffusionPipeline:
     return pipeline
 
 
-def stable_diffusion_xl(seed: int = 0) -> StableDiffusionXLPipeline:
+def stable_diffusion_xl(seed: int = 0, *, in_channels: int = 4) -> StableDiffusionXLPipeline:
     """An SDXL pipeline of a few thousand weights: two text encoders, pooled prompts, size ids."""
     torch.manual_seed(seed)
     vocabulary = tokenizer()
     denoiser = UNet2DConditionModel(
         sample_size=8,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         layers_per_block=1,
         block_out_channels=(16, 32),

@@ -7,6 +7,6 @@ from worker.gpu.flux.kit import FluxKit
 from worker.gpu.flux.loaded import LoadedFlux
 from worker.gpu.flux.loading import is_flux, load_flux
 from worker.gpu.flux.picture import paint_flux
-from worker.gpu.flux.request import FluxRequest, Start
+from worker.gpu.flux.request import FluxRequest
 
-__all__ = ["FluxKit", "FluxRequest", "LoadedFlux", "Start", "is_flux", "load_flux", "paint_flux"]
+__all__ = ["FluxKit", "FluxRequest", "LoadedFlux", "is_flux", "load_flux", "paint_flux"]

@@ -16,8 +16,9 @@ from worker.gpu.flux.encoding import Conditions
 from worker.gpu.flux.forward import Forward
 from worker.gpu.flux.kit import FluxKit
 from worker.gpu.flux.patches import packed, unpacked
-from worker.gpu.flux.request import FluxRequest, Start
+from worker.gpu.flux.request import FluxRequest
 from worker.gpu.flux.starting import encoded
+from worker.gpu.painting import Start
 from worker.gpu.schedulers import FlowScheduler, make_flow_scheduler
 
 

@@ -8,7 +8,8 @@ from worker.gpu.flux.denoising import Denoising
 from worker.gpu.flux.encoding import condition
 from worker.gpu.flux.kit import FluxKit
 from worker.gpu.flux.request import FluxRequest
-from worker.gpu.painting.decoding import decoded
+from worker.gpu.painting.autoencoder import whole_or_in_tiles
+from worker.gpu.painting.decoding import Decode
 from worker.gpu.painting.finished import finished
 
 
@@ -18,7 +19,7 @@ def paint_flux(kit: FluxKit, request: FluxRequest, note: Note) -> Steps[Picture]
     canvas = Canvas(request.height, request.width, kit.model.pixels_per_patch)
     with kit.model.adapters.held(kit.loras):
         latents = yield from _latents(kit, request, canvas, note, alone)
-    painted = yield from decoded(kit, latents, alone)
+    (painted,) = yield from whole_or_in_tiles([Decode(kit, latents, alone)])
     return (yield from finished(kit, request, canvas.cropped(painted), alone))
 
 

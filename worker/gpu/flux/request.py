@@ -3,17 +3,8 @@
 from dataclasses import dataclass
 
 from shared.jobs import LoraUse
-from worker.gpu.engine import Pixels
+from worker.gpu.painting import Start
 from worker.gpu.schedulers import Sampling
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """The picture that a picture starts from instead of noise, of the request's size already."""
-
-    pixels: Pixels
-    strength: float
-    """0 to 1: how much of the schedule is run, from the end; 0 leaves the picture as it is."""
 
 
 @dataclass(frozen=True)

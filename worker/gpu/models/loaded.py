@@ -54,7 +54,12 @@ class LoadedModel:
 
     @property
     def latent_channels(self) -> int:
-        return int(self.unet.config.in_channels)
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def sees_hole(self) -> bool:
+        """Made for inpainting: beside the latents, its denoiser is given the hole and what surrounds it."""
+        return int(self.unet.config.in_channels) == 2 * self.latent_channels + 1
 
     @property
     def scale(self) -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
@@ -21,14 +21,16 @@ from worker.gpu.models.precision import Precision
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Family: TypeAlias = tuple[type[Pipeline], dict[str, object]]
 
 # A checkpoint's own safety checker would work inside its pipeline; ours sees every model's pictures.
-FAMILIES: dict[str, tuple[type[Pipeline], dict[str, object]]] = {
-    "StableDiffusionPipeline": (
-        StableDiffusionPipeline,
-        {"safety_checker": None, "requires_safety_checker": False},
-    ),
-    "StableDiffusionXLPipeline": (StableDiffusionXLPipeline, {"add_watermarker": False}),
+_SD: Family = (StableDiffusionPipeline, {"safety_checker": None, "requires_safety_checker": False})
+_SDXL: Family = (StableDiffusionXLPipeline, {"add_watermarker": False})
+FAMILIES: dict[str, Family] = {
+    "StableDiffusionPipeline": _SD,
+    "StableDiffusionInpaintPipeline": _SD,
+    "StableDiffusionXLPipeline": _SDXL,
+    "StableDiffusionXLInpaintPipeline": _SDXL,
 }
 """A folder's `_class_name`: its class, and what that is loaded with."""
 # What must not happen while the engine's thread works on: the shortcut for memory makes every module that
@@ -115,7 +117,7 @@ def family_of(folder: Path) -> str:
     return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
 
 
-def _family(folder: Path) -> tuple[type[Pipeline], dict[str, object]]:
+def _family(folder: Path) -> Family:
     name = family_of(folder)
     if name not in FAMILIES:
         raise ValueError(f"{name} is no family of models that is known here")

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from shared.errors import GenerationFailed
-from worker.gpu.engine import Ask, Pixels, Steps, one
+from worker.gpu.engine import Ask, Pixels
+from worker.gpu.painting.autoencoder import MOST_POSITIONS, tiling, unscaled
 from worker.gpu.painting.kit import VaeKit
 
-MOST_POSITIONS = 4 * 64 * 64
-"""Of one decoding: four pictures of 512 px. Decoding gains little from company, and takes much memory."""
 OUT_OF_RANGE = (
     "The model's numbers ran out of range: send a lower guidance_scale, weaker prompt weights or LoRAs."
 )
@@ -57,32 +55,6 @@ class Decode(Ask[Pixels]):
 
     def _decoded(self, latents: Tensor) -> Tensor:
         vae = self.kit.vae
-        unscaled = _unscaled(vae, latents.to(vae.dtype))
-        if not self.in_tiles:
-            whole: Tensor = vae.decode(unscaled, return_dict=False)[0]
-            return whole
-        vae.enable_tiling()
-        try:
-            joined: Tensor = vae.decode(unscaled, return_dict=False)[0]
-        finally:
-            vae.disable_tiling()
-        return joined
-
-
-def decoded(kit: VaeKit, latents: Tensor, alone: object) -> Steps[Pixels]:
-    """Whole, or in tiles if it does not fit even after all room was made."""
-    try:
-        return (yield from one(Decode(kit, latents, alone)))
-    except torch.OutOfMemoryError:
-        return (yield from one(Decode(kit, latents, alone, in_tiles=True)))
-
-
-def _unscaled(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """As the autoencoder's config says: most have one factor, Flux's a shift besides, some a mean and a
-    spread for each channel."""
-    mean, spread = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
-    factor = float(vae.config.scaling_factor)
-    if mean is None or spread is None:
-        return latents / factor + float(getattr(vae.config, "shift_factor", None) or 0)
-    shape = (1, len(mean), 1, 1)
-    return latents * latents.new_tensor(spread).view(shape) / factor + latents.new_tensor(mean).view(shape)
+        with tiling(vae, on=self.in_tiles):
+            decoded: Tensor = vae.decode(unscaled(vae, latents.to(vae.dtype)), return_dict=False)[0]
+        return decoded

@@ -1,9 +1,9 @@
-"""From noise to finished latents: the plain loop, panoramas, and two passes for large pictures."""
+"""To finished latents, from noise or a picture: the plain loop, panoramas, two passes for large pictures."""
 
 import copy
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from worker.gpu.engine import Note, Steps, together
 from worker.gpu.painting.guidance import Guided
+from worker.gpu.painting.request import Start
+from worker.gpu.painting.starting import Beginning, Beginnings, begin_at
 from worker.gpu.painting.views import views
 from worker.gpu.schedulers import Scheduler, make_scheduler
 
@@ -40,68 +42,82 @@ class Denoising:
     guided: Guided
     note: Note
     generator: torch.Generator = field(init=False)
+    beginnings: Beginnings = field(init=False)
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator("cpu").manual_seed(self.guided.request.seed)
+        self.beginnings = Beginnings(self.guided.kit, self.generator, self.guided.alone)
 
     def run(self) -> Steps[Tensor]:
         """(1, channels, height, width), finished."""
         request = self.guided.request
+        if request.start is not None:
+            return (yield from self._from_picture(request.start))
         if request.panorama:
             return (yield from self._panorama(request.height, request.width))
         if request.highres_fix:
             return (yield from self._two_passes())
         scheduler = self._scheduler()
         progress = Progress(self.note, len(scheduler.timesteps))
-        latents = self._noise(request.height, request.width) * scheduler.init_noise_sigma
-        return (yield from self._denoised(scheduler, scheduler.timesteps, latents, progress))
+        return (yield from self._from_noise(request.height, request.width, scheduler, progress))
 
     def _scheduler(self) -> Scheduler:
         return make_scheduler(self.guided.request.sampling, self.guided.kit.model.scheduler_config)
 
-    def _noise(self, height: int, width: int) -> Tensor:
-        """Drawn on the CPU, so that a seed means the same picture on every device."""
-        model = self.guided.kit.model
-        shape = (1, model.latent_channels, height // model.scale, width // model.scale)
-        noise = torch.randn(shape, generator=self.generator, dtype=model.dtype)
-        return noise.to(model.device)
-
     def _denoised(
-        self, scheduler: Scheduler, timesteps: Tensor, latents: Tensor, progress: Progress
+        self, scheduler: Scheduler, timesteps: Tensor, beginning: Beginning, progress: Progress
     ) -> Steps[Tensor]:
         options = self._options(scheduler)
-        guided = yield from self.guided.controlled(latents)
-        for timestep in timesteps:
+        latents = beginning.latents
+        guided = yield from replace(self.guided, surroundings=beginning.surroundings).controlled(latents)
+        for index, timestep in enumerate(timesteps):
             prediction = yield from guided.predict(scheduler, latents, timestep)
             latents = scheduler.step(prediction, timestep, latents, **options).prev_sample
+            if beginning.kept is not None:
+                latents = beginning.kept.restore(latents, scheduler, timesteps[index + 1 :])
             progress.step()
         return latents
+
+    def _from_noise(self, height: int, width: int, scheduler: Scheduler, progress: Progress) -> Steps[Tensor]:
+        latents = self.beginnings.noise(height, width) * scheduler.init_noise_sigma
+        surroundings = yield from self.beginnings.nothing_around(height, width)
+        beginning = Beginning(latents, surroundings=surroundings)
+        return (yield from self._denoised(scheduler, scheduler.timesteps, beginning, progress))
+
+    def _from_picture(self, start: Start) -> Steps[Tensor]:
+        scheduler, steps = self._scheduler(), self.guided.request.sampling.steps
+        timesteps = begin_at(scheduler, steps, min(int(steps * start.strength), steps))
+        beginning = yield from self.beginnings.at_picture(start, scheduler, timesteps)
+        progress = Progress(self.note, len(timesteps))
+        return (yield from self._denoised(scheduler, timesteps, beginning, progress))
 
     def _two_passes(self) -> Steps[Tensor]:
         """A picture of the model's own size first: larger ones get their parts right, not their whole."""
         request, model = self.guided.request, self.guided.kit.model
         first, second = self._scheduler(), self._scheduler()
         steps = request.sampling.steps
-        start = (steps - min(int(steps * SECOND_PASS_STRENGTH) or 1, steps)) * second.order
-        progress = Progress(self.note, len(first.timesteps) + len(second.timesteps[start:]))
+        timesteps = begin_at(second, steps, min(int(steps * SECOND_PASS_STRENGTH) or 1, steps))
+        progress = Progress(self.note, len(first.timesteps) + len(timesteps))
         height, width = first_pass_size(request.height, request.width, model.native_side, model.scale)
-        latents = self._noise(height, width) * first.init_noise_sigma
-        latents = yield from self._denoised(first, first.timesteps, latents, progress)
+        latents = yield from self._from_noise(height, width, first, progress)
         size = (request.height // model.scale, request.width // model.scale)
         latents = functional.interpolate(latents.float(), size, mode="bilinear").to(model.dtype)
-        timesteps = second.timesteps[start:]
-        second.set_begin_index(start)
-        latents = second.add_noise(latents, self._noise(request.height, request.width), timesteps[:1])
-        return (yield from self._denoised(second, timesteps, latents, progress))
+        noise = self.beginnings.noise(request.height, request.width)
+        latents = second.add_noise(latents, noise, timesteps[:1])
+        surroundings = yield from self.beginnings.nothing_around(request.height, request.width)
+        beginning = Beginning(latents, surroundings=surroundings)
+        return (yield from self._denoised(second, timesteps, beginning, progress))
 
     def _panorama(self, height: int, width: int) -> Steps[Tensor]:
         """MultiDiffusion (arXiv 2302.08113): overlapping windows of the model's own size, averaged."""
         model = self.guided.kit.model
         start = self._scheduler()
-        latents = self._noise(height, width) * start.init_noise_sigma
+        latents = self.beginnings.noise(height, width) * start.init_noise_sigma
         windows = views(latents.shape[2], latents.shape[3], model.native_side // model.scale)
+        side = model.native_side
+        surroundings = yield from self.beginnings.nothing_around(min(height, side), min(width, side))
+        guided = yield from replace(self.guided, surroundings=surroundings).controlled(latents)
         schedulers = [copy.deepcopy(start) for _ in windows]
-        guided = yield from self.guided.controlled(latents)
         parts = [guided.within(rows, columns) for rows, columns in windows]
         progress = Progress(self.note, len(start.timesteps))
         for timestep in start.timesteps:

@@ -28,6 +28,8 @@ class Guided:
     conditions: Conditions
     alone: object
     steering: Steering = UNSTEERED
+    surroundings: Tensor | None = None
+    """(1, channels, height, width): what a model that sees the hole is given beside the latents."""
 
     def controlled(self, latents: Tensor) -> Steps["Guided"]:
         """The same, with the picture's ControlNets, for latents of this size."""
@@ -65,6 +67,8 @@ class Guided:
         conditions, steering = self.conditions, self.steering
         if rows is not None:
             conditions, steering = conditions.pick(rows), steering.pick(rows)
+        if self.surroundings is not None:
+            inputs = torch.cat([inputs, self.surroundings], dim=1)
         return Forward(
             model=self.kit.model,
             latents=inputs.expand(conditions.rows, -1, -1, -1),

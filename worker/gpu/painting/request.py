@@ -44,6 +44,17 @@ class Control:
     scale: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The picture that a picture starts from instead of noise, of the request's size already."""
+
+    pixels: Pixels
+    strength: float = 0.7
+    """0 to 1: how much of the schedule is run, from the end; 0 leaves the picture as it is."""
+    mask: NDArray[np.uint8] | None = None
+    """(height, width): 255 where to paint, 0 for what is kept; without it, all may change."""
+
+
 @dataclass(frozen=True)
 class PictureRequest:
     prompt: str
@@ -62,6 +73,7 @@ class PictureRequest:
     controls: tuple[Control, ...] = ()
     guess_mode: bool = False
     """The ControlNets alone steer, whatever the prompts: the negative one is not told of them."""
+    start: Start | None = None
     panorama: bool = False
     highres_fix: bool = False
     upscale: bool = False
