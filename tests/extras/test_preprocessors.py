@@ -87,7 +87,10 @@ def made(tool: Tool, folder: Path, seen: Pixels, run: Any) -> Pixels:
 def picture(height: int, width: int) -> Pixels:
     """A square, and specks all over."""
     specks = np.random.default_rng(0).integers(0, 60, (height, width, 3))
-    return np.clip(square(side=max(height, width))[:height, :width] + specks, 0, 255).astype(np.uint8)
+    whole: Pixels = np.clip(square(side=max(height, width))[:height, :width] + specks, 0, 255).astype(
+        np.uint8
+    )
+    return whole
 
 
 DETECTORS = {
