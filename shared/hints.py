@@ -62,17 +62,6 @@ HINT_TYPES: Mapping[str, Tool | None] = MappingProxyType(
 READY_MADE_ONLY = frozenset({"face_detector"})
 """Types whose hints clients have to bring: no library that installs beside ours finds faces in this way."""
 
-_BY_SPELLING = {name.replace("-", "_"): name for name in HINT_TYPES} | {"seg": "segmentation"}
-
-
-def hint_type(text: str) -> str | None:
-    """The type that is meant, whatever the case and the hyphens; None if there is none of this name."""
-    return _BY_SPELLING.get(text.strip().lower().replace("-", "_"))
-
-
-def unknown_type(text: str) -> str:
-    return f"controlnet_type {text!r} is not known: send one of {', '.join(HINT_TYPES)}."
-
 
 def no_tool(kind: str) -> str:
     """For a type whose hint this installation can't make."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.hints import HINT_TYPES, READY_MADE_ONLY, SETTINGS, Tool, hint_type, no_tool, unknown_type
+from shared.hints import HINT_TYPES, READY_MADE_ONLY, SETTINGS, Tool, no_tool
+from shared.settings import Settings
 from tests.support.tiny_hints import square
 from worker.gpu.engine import Pixels
 from worker.gpu.hints import classic
@@ -51,22 +52,12 @@ def detail(picture: NDArray[np.uint8]) -> float:
 
 def test_every_documented_type_is_known() -> None:
     assert set(HINT_TYPES) == set(DOCUMENTED)
+
+
+def test_every_network_has_a_setting_that_brings_it() -> None:
     assert set(SETTINGS) == set(Tool)
-
-
-@pytest.mark.parametrize("text", ["Canny", " canny ", "CANNY"])
-def test_the_spelling_of_a_type_is_taken_lightly(text: str) -> None:
-    assert hint_type(text) == "canny"
-    assert hint_type("aesthetic_controlnet") == hint_type("Aesthetic-ControlNet") == "aesthetic-controlnet"
-    assert hint_type("low-quality") == "low_quality"
-
-
-def test_an_unknown_type_is_answered_with_the_known_ones() -> None:
-    assert hint_type("telepathy") is None
-    sentence = unknown_type("telepathy")
-
-    assert "telepathy" in sentence
-    assert all(name in sentence for name in DOCUMENTED)
+    for name in SETTINGS.values():
+        assert name.removeprefix("PRINTWORKS_").lower() in Settings.model_fields
 
 
 def test_what_can_not_be_made_is_answered_with_what_to_send_instead() -> None:
