@@ -32,6 +32,7 @@ def main() -> None:
     handler.setFormatter(WithFields("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
     studio = Studio.at(MODEL)
     start: Path | None = arguments.start
     controlnet = ControlNetModel.from_pretrained(start) if start else new_controlnet(studio.model / "unet")

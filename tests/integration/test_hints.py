@@ -1,5 +1,6 @@
 """Hints of tiny networks in transformers' formats, made in a slot's thread through a real engine."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -245,6 +246,14 @@ def test_a_network_that_is_not_there_can_not_be_loaded(tool: Tool, tmp_path: Pat
 def test_a_network_of_another_kind_is_refused_by_name(folder: Path) -> None:
     assert "segformer" in reason(Tool.DEPTH_ESTIMATOR, folder / Tool.SEGMENTER)
     assert "dpt" in reason(Tool.SEGMENTER, folder / Tool.DEPTH_ESTIMATOR)
+
+
+def test_a_depth_estimator_that_measures_in_metres_is_refused(folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(folder / Tool.DEPTH_ESTIMATOR, tmp_path / "metric")
+    config = json.loads((copied / "config.json").read_text()) | {"depth_estimation_type": "metric"}
+    (copied / "config.json").write_text(json.dumps(config))
+
+    assert "metres" in reason(Tool.DEPTH_ESTIMATOR, copied)
 
 
 def test_a_network_without_its_preparation_can_not_be_loaded(folder: Path, tmp_path: Path) -> None:

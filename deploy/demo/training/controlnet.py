@@ -167,7 +167,6 @@ def train_controlnet(
     controlnet: ControlNetModel, folder: Path, studio: Studio, *, minutes: float, seed: int
 ) -> None:
     """Trains in place; leaves the averaged weights in the folder, now and then on the way and at the end."""
-    torch.manual_seed(seed)
     rng = Random(seed)
     lessons = edge_lessons(studio, seed=seed)
     logger.info("drawn", extra={"lessons": sum(LESSON_COUNTS.values())})

@@ -8,6 +8,7 @@ import importlib
 import logging
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ _BUILDING: dict[Tool, Callable[[], Any]] = {
 }
 
 
+@cache
 def _library(part: str) -> Any:
     """Only when it is needed: it brings torchvision along, whose build must fit torch's."""
     try:
