@@ -71,6 +71,22 @@ class Annotator:
         return np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
+@cache
+def _library(part: str) -> Any:
+    """Only when it is needed: it brings torchvision along, whose build must fit torch's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of parts that nothing here uses
+            return importlib.import_module(f"controlnet_aux.{part}")
+    except (ImportError, RuntimeError) as exc:  # a torchvision that does not fit raises the latter
+        logger.exception("controlnet_aux not imported", extra={"part": part})
+        raise GenerationFailed(
+            "Hints of this controlnet_type need a library that the server lacks: install the `preprocessors` "
+            "extra (pip install 'printworks[preprocessors]') with the torchvision build that fits its torch, "
+            "or send the hint itself as control_image with auto_hint no."
+        ) from exc
+
+
 def _soft_edges(network: OnDevice, picture: Pixels, side: int) -> Pixels:
     return _detected(_library("hed").HEDdetector(network), picture, side)
 
@@ -120,19 +136,3 @@ _BUILDING: dict[Tool, Callable[[], Any]] = {
     Tool.LINEART: lambda: _library("lineart").Generator(3, 1, 3),
     Tool.OPENPOSE: lambda: _library("open_pose.model").bodypose_model(),
 }
-
-
-@cache
-def _library(part: str) -> Any:
-    """Only when it is needed: it brings torchvision along, whose build must fit torch's."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parts that nothing here uses
-            return importlib.import_module(f"controlnet_aux.{part}")
-    except (ImportError, RuntimeError) as exc:  # a torchvision that does not fit raises the latter
-        logger.exception("controlnet_aux not imported", extra={"part": part})
-        raise GenerationFailed(
-            "Hints of this controlnet_type need a library that the server lacks: install the `preprocessors` "
-            "extra (pip install 'printworks[preprocessors]') with the torchvision build that fits its torch, "
-            "or send the hint itself as control_image with auto_hint no."
-        ) from exc
