@@ -169,8 +169,12 @@ NOTHING = Caption(text="", said=Said())
 
 def caption(scene: Scene, rng: Random) -> Caption:
     """A caption that is true of the scene, mostly complete, and never one of the held-out prompts."""
+    return caption_saying(_chosen(scene, rng), rng)
+
+
+def caption_saying(said: Said, rng: Random) -> Caption:
+    """A caption that says just this, in any wording, and is never one of the held-out prompts."""
     while True:
-        said = _chosen(scene, rng)
         text = _decorated(_sentence(said, rng), rng)
         if plain(text) not in HELD_OUT:
             return Caption(text=text, said=said)

@@ -202,6 +202,14 @@ def draw(scene: Scene, rng: Random, *, side: int) -> Image.Image:
     return _rendered(painted, ground, side=side)
 
 
+def draw_placed(
+    objects: Sequence[tuple[str, Spot]], rng: Random, *, colour: str, background: str, side: int
+) -> Image.Image:
+    """Shapes at any spots, all in one colour."""
+    ground, paint = jittered(COLOURS[background], rng), jittered(COLOURS[colour], rng)
+    return _rendered([(shape, spot, paint) for shape, spot in objects], ground, side=side)
+
+
 STYLE_COLOUR: Rgb = (250, 0, 250)
 """Magenta: far from all the colours of scenes, so that a style shows on every one of them."""
 

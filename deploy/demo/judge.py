@@ -48,30 +48,65 @@ class Verdict:
 
 
 def judge(picture: Image.Image) -> Verdict:
-    pixels = np.asarray(picture.convert("RGB")).astype(np.float64)
+    pixels = _pixels(picture)
     ground = _border_colour(pixels)
-    distance = np.sqrt(((pixels - ground) ** 2).sum(2))
     background = _nearest_colour(ground)
-    far = float(np.percentile(distance, 98.5))
-    if far < 30:
+    figure = _figure(pixels, ground)
+    if figure is None:
         return Verdict(background=background)
-    paint = np.median(pixels[distance > 0.8 * far], axis=0)
-    mask = _without_specks(distance > np.sqrt(((pixels - paint) ** 2).sum(2)))
-    if not 0.005 < mask.mean() < 0.9:
-        return Verdict(background=background, colour=_nearest_colour(paint))
-    pieces = _objects(mask)
-    fits = [_best_fit(piece) for piece in pieces] if len(pieces) > 1 else [_best_fit(mask)]
+    if not figure.is_object:
+        return Verdict(background=background, colour=_nearest_colour(figure.paint))
+    pieces = _objects(figure.mask)
+    fits = [_best_fit(piece) for piece in pieces] if len(pieces) > 1 else [_best_fit(figure.mask)]
     shapes = {shape for shape, _ in fits}
-    middle, radius = _box(mask)
+    middle, radius = _box(figure.mask)
     return Verdict(
         background=background,
-        colour=_nearest_colour(paint),
+        colour=_nearest_colour(figure.paint),
         shape=shapes.pop() if len(shapes) == 1 else None,
         size="small" if radius < SMALL_BELOW else "large" if radius > LARGE_ABOVE else "medium",
         place=_place(middle),
         count=len(pieces),
         overlap=min(overlap for _, overlap in fits),
     )
+
+
+def overlap(picture: Image.Image, drawn: Image.Image) -> float:
+    """Intersection over union of what both show, whatever the colours; 0 if one of them shows nothing."""
+    masks = []
+    for each in (picture, drawn):
+        pixels = _pixels(each)
+        figure = _figure(pixels, _border_colour(pixels))
+        if figure is None or not figure.is_object:
+            return 0.0
+        masks.append(figure.mask)
+    return float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """What stands out from the ground."""
+
+    paint: Pixels
+    mask: Mask
+
+    @property
+    def is_object(self) -> bool:
+        """Neither a speck nor nearly all of the picture."""
+        return bool(0.005 < self.mask.mean() < 0.9)
+
+
+def _figure(pixels: Pixels, ground: Pixels) -> _Figure | None:
+    distance = np.sqrt(((pixels - ground) ** 2).sum(2))
+    far = float(np.percentile(distance, 98.5))
+    if far < 30:
+        return None
+    paint: Pixels = np.median(pixels[distance > 0.8 * far], axis=0)
+    return _Figure(paint, _without_specks(distance > np.sqrt(((pixels - paint) ** 2).sum(2))))
+
+
+def _pixels(picture: Image.Image) -> Pixels:
+    return np.asarray(picture.convert("RGB")).astype(np.float64)
 
 
 def _border_colour(pixels: Pixels) -> Pixels:

@@ -19,11 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from deploy.demo.captions import caption
 from deploy.demo.drawing import Style, draw_styled, random_scene
 from deploy.demo.training.finish import NEUTRAL_GUIDANCE
 from deploy.demo.training.latents import Lessons
 from deploy.demo.training.pace import Average, cosine, set_learning_rate, steps_for
-from deploy.demo.training.unet import Diet, Listener, NoiseLevels
+from deploy.demo.training.unet import Diet, Listener, NoiseLevels, Say
 from deploy.demo.training.vae import to_input, to_pixels
 
 logger = logging.getLogger(__name__)
@@ -71,8 +72,8 @@ class Studio:
         vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).eval()
         return cls(model=model, vae=vae, unet=unet)
 
-    def listener(self, rng: Random) -> Listener:
-        listener = Listener(self.model, rng)
+    def listener(self, rng: Random, *, say: Say = caption) -> Listener:
+        listener = Listener(self.model, rng, say=say)
         listener.encoder.float().requires_grad_(False)
         return listener
 

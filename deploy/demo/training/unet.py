@@ -16,7 +16,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from deploy.demo.captions import caption, noise
+from deploy.demo.captions import Caption, caption, noise
 from deploy.demo.drawing import Scene
 from deploy.demo.training.latents import Lessons
 from deploy.demo.training.pace import Average, flat_then_cosine, set_learning_rate, steps_for
@@ -114,10 +114,15 @@ class HalfPrecision:
         torch._foreach_copy_(self.rough, self.precise)
 
 
+Say = Callable[[Scene, Random], Caption]
+"""What words a scene gets."""
+
+
 class Listener:
     """Turns scenes into captions and captions into what the UNet hears."""
 
-    def __init__(self, stages: Path, rng: Random) -> None:
+    def __init__(self, stages: Path, rng: Random, *, say: Say = caption) -> None:
+        self.say = say
         self.tokenizer = CLIPTokenizer.from_pretrained(stages / "tokenizer")
         self.encoder = CLIPTextModel.from_pretrained(stages / "text_encoder").eval()
         self.rng = rng
@@ -140,7 +145,7 @@ class Listener:
     def _text(self, scene: Scene, *, length: int) -> str:
         if self.rng.random() < CAPTION_DROP:
             return fitting(self.tokenizer, lambda: noise(self.rng), length=length).text
-        return fitting(self.tokenizer, lambda: caption(scene, self.rng), length=length).text
+        return fitting(self.tokenizer, lambda: self.say(scene, self.rng), length=length).text
 
 
 def learn_to_denoise(
