@@ -58,7 +58,9 @@ def test_drawings_made_small_come_back_better_than_by_lanczos(
         original = drawing(index, side)
         small = np.array(original.resize((side // 2, side // 2), reduction))
         wanted = np.array(original)
-        gains.append(psnr(enlarge(upscaler, [small])[0], wanted) - psnr(resize_to(small, (side, side)), wanted))
+        gains.append(
+            psnr(enlarge(upscaler, [small])[0], wanted) - psnr(resize_to(small, (side, side)), wanted)
+        )
 
     assert np.mean(gains) >= SMALLEST_GAIN
 

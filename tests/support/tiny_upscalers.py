@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import (
@@ -16,24 +17,30 @@ from diffusers import (
 from safetensors.torch import save_file
 
 from tests.support import tiny
-from worker.gpu.engine import Pixels
+from worker.gpu.engine import Pixels, Steps
 from worker.gpu.enlarging import Upscaler
 from worker.gpu.enlarging.upscaler import Network
+
+R = TypeVar("R")
 
 NOISE_LEVELS = 64
 """Numbers that tell the doubling network the noise, twice as many in all, beside the pooled prompt."""
 
 
-def enlarge(upscaler: Upscaler, tiles: Sequence[Pixels]) -> list[Pixels]:
-    """All tiles, which are of one shape, in one forward where the upscaler works that way."""
-    program = upscaler.steps(tiles, None, lambda _: None)
+def run(program: Steps[R]) -> R:
+    """What it returns, without an engine; all asks of a step must be of one lane."""
     try:
         asks = next(program)
         while True:
             asks = program.send(list(asks[0].answer(asks)))
     except StopIteration as end:
-        enlarged: list[Pixels] = end.value
-        return enlarged
+        result: R = end.value
+        return result
+
+
+def enlarge(upscaler: Upscaler, tiles: Sequence[Pixels]) -> list[Pixels]:
+    """All tiles, which are of one shape, in one forward where the upscaler works that way."""
+    return run(upscaler.steps(tiles, None, lambda _: None))
 
 
 class Repeating(Network):
@@ -60,11 +67,11 @@ def save_latent_upscaler(folder: Path, seed: int = 0) -> Path:
             out_channels=5,
             conv_in_kernel=1,
             conv_out_kernel=1,
-            block_out_channels=(16, 16),
+            block_out_channels=(32, 32, 64, 64),
             layers_per_block=1,
-            down_block_types=("KDownBlock2D", "KCrossAttnDownBlock2D"),
+            down_block_types=("KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3),
             mid_block_type=None,
-            up_block_types=("KCrossAttnUpBlock2D", "KUpBlock2D"),
+            up_block_types=(*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"),
             cross_attention_dim=tiny.WIDTH,
             attention_head_dim=8,
             only_cross_attention=False,
