@@ -5,5 +5,5 @@ set -eu
 echo "fetching the optional libraries for the tests (once)" >&2
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --upgrade --no-deps --target .venv/extras \
     --constraint constraints.txt torchvision spandrel controlnet_aux einops timm scikit-image lazy_loader tifffile \
-    imageio networkx importlib_metadata zipp >&2
+    imageio networkx importlib_metadata zipp onnx ml_dtypes >&2
 touch .venv/extras/ready

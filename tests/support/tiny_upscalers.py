@@ -23,6 +23,8 @@ from worker.gpu.enlarging.upscaler import Network
 
 R = TypeVar("R")
 
+GROWTH = 32
+"""What every convolution of an ESRGAN block adds; files of another growth are not read."""
 NOISE_LEVELS = 64
 """Numbers that tell the doubling network the noise, twice as many in all, beside the pooled prompt."""
 
@@ -142,15 +144,15 @@ def save_compact_esrgan(file: Path, scale: int, features: int = 8) -> Path:
     return file
 
 
-def save_esrgan(file: Path, seed: int = 0, features: int = 8, growth: int = 4) -> Path:
+def save_esrgan(file: Path, seed: int = 0, features: int = 8) -> Path:
     """A random network of ESRGAN, four times, in the names of its authors' newer files: one block of three
     dense ones, in which each convolution sees what all before it made."""
     torch.manual_seed(seed)
     sizes = {"conv_first": (features, 3)}
     for dense in ("body.0.rdb1", "body.0.rdb2", "body.0.rdb3"):
         for index in range(1, 6):
-            made = features if index == 5 else growth
-            sizes[f"{dense}.conv{index}"] = (made, features + (index - 1) * growth)
+            made = features if index == 5 else GROWTH
+            sizes[f"{dense}.conv{index}"] = (made, features + (index - 1) * GROWTH)
     for name in ("conv_body", "conv_up1", "conv_up2", "conv_hr"):
         sizes[name] = (features, features)
     sizes["conv_last"] = (3, features)

@@ -76,7 +76,7 @@ class Enlarge(Ask[Pixels]):
 def to_input(tiles: Sequence[Pixels], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """A batch of channels x height x width, 0 to 1."""
     stacked = torch.from_numpy(np.stack(tiles)).to(device)
-    return (stacked.permute(0, 3, 1, 2).float() / 255).to(dtype)
+    return (stacked.permute(0, 3, 1, 2).contiguous().float() / 255).to(dtype)
 
 
 def to_pixels(enlarged: torch.Tensor) -> list[Pixels]:
