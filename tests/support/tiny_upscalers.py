@@ -41,8 +41,9 @@ def run(program: Steps[R]) -> R:
 
 
 def enlarge(upscaler: Upscaler, tiles: Sequence[Pixels]) -> list[Pixels]:
-    """All tiles, which are of one shape, in one forward where the upscaler works that way."""
-    return run(upscaler.steps(tiles, None, lambda _: None))
+    """All tiles, which are of one shape, in one forward where the upscaler works that way; each is a picture
+    of its own."""
+    return run(upscaler.steps(tiles, [(0, 0)] * len(tiles), None, lambda _: None))
 
 
 class Repeating(Network):

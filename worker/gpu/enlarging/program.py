@@ -7,7 +7,7 @@ from worker.gpu.engine import Note, Picture, Pixels, Steps
 from worker.gpu.enlarging.faces import Face, restored, with_faces
 from worker.gpu.enlarging.resizing import resize_to
 from worker.gpu.enlarging.tiling import Mosaic, cut
-from worker.gpu.enlarging.upscaler import Upscaler
+from worker.gpu.enlarging.upscaler import Upscaler, part_of
 
 AT_ONCE = 8
 """Tiles whose answers are held at a time."""
@@ -55,7 +55,7 @@ def enlarge_to(
         areas = [upscaler.scale ** (2 * index) for index in range(passes)]
         for index, area in enumerate(areas):
             begin = sum(areas[:index]) / sum(areas)
-            part = _part(note, begin, area / sum(areas))
+            part = part_of(note, begin, area / sum(areas))
             enlarged = yield from _in_tiles(upscaler, enlarged, alone, part)
     return lambda: enlarged if enlarged.shape[1::-1] == size else resize_to(enlarged, size)
 
@@ -67,7 +67,9 @@ def _in_tiles(upscaler: Upscaler, picture: Pixels, alone: object, note: Note) ->
     count = len(tiles.pieces)
     for begin in range(0, count, AT_ONCE):
         some = tiles.pieces[begin : begin + AT_ONCE]
-        enlarged = yield from upscaler.steps(some, alone, _part(note, begin / count, len(some) / count))
+        places = tiles.places[begin : begin + AT_ONCE]
+        part = part_of(note, begin / count, len(some) / count)
+        enlarged = yield from upscaler.steps(some, places, alone, part)
         for tile in enlarged:
             mosaic.add(tile)
     return mosaic.pixels
@@ -78,8 +80,3 @@ def _passes(factor: int, scale: float) -> int:
     while factor**passes < scale:
         passes += 1
     return passes
-
-
-def _part(note: Note, begin: float, share: float) -> Note:
-    """Notes the progress of a part of the work."""
-    return lambda done: note(begin + done * share)

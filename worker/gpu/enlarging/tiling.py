@@ -9,6 +9,9 @@ import numpy as np
 
 from worker.gpu.engine import Pixels
 
+Place = tuple[int, int]
+"""The row and the column of a tile's first pixel."""
+
 
 @dataclass(frozen=True)
 class Tiles:
@@ -17,6 +20,10 @@ class Tiles:
     pieces: tuple[Pixels, ...]
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return tuple((top, left) for top in self.tops for left in self.lefts)
 
 
 class Mosaic:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from worker.gpu.engine import Ask, Note, Pixels, Steps
+from worker.gpu.enlarging.tiling import Place
 
 
 class Upscaler(Protocol):
@@ -33,9 +34,11 @@ class Upscaler(Protocol):
         """By how much they should, in pixels: more than it sees around a pixel."""
         ...
 
-    def steps(self, tiles: Sequence[Pixels], alone: object, note: Note, /) -> Steps[list[Pixels]]:
-        """The program that enlarges these, at least one and all of one shape. `alone` is the asks'
-        `alone_for`."""
+    def steps(
+        self, tiles: Sequence[Pixels], places: Sequence[Place], alone: object, note: Note, /
+    ) -> Steps[list[Pixels]]:
+        """The program that enlarges these, at least one and all of one shape; `places` are theirs in the
+        picture, and `alone` is the asks' `alone_for`."""
         ...
 
 
@@ -47,7 +50,9 @@ class Network(ABC):
     side = 256
     overlap = 32
 
-    def steps(self, tiles: Sequence[Pixels], alone: object, note: Note) -> Steps[list[Pixels]]:
+    def steps(
+        self, tiles: Sequence[Pixels], _places: Sequence[Place], alone: object, note: Note, /
+    ) -> Steps[list[Pixels]]:
         enlarged: list[Pixels] = yield [Enlarge(self, tile, alone) for tile in tiles]
         note(1.0)
         return enlarged
@@ -71,6 +76,11 @@ class Enlarge(Ask[Pixels]):
 
     def answer(self, asks: Sequence["Enlarge"]) -> list[Pixels]:
         return self.network.enlarge([ask.tile for ask in asks])
+
+
+def part_of(note: Note, begin: float, share: float) -> Note:
+    """Notes the progress of a part of the work."""
+    return lambda done: note(begin + done * share)
 
 
 def to_input(tiles: Sequence[Pixels], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
