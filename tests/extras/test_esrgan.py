@@ -107,6 +107,13 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
         load(file)
 
 
+def test_a_network_for_grey_pictures_is_refused(tmp_path: Path) -> None:
+    file = save_compact_esrgan(tmp_path / "compact.safetensors", 2, channels=1)
+
+    with pytest.raises(GenerationFailed, match=r"^Upscaler mine is no network for pictures in colour"):
+        load(file)
+
+
 def test_a_network_that_only_cleans_is_refused(tmp_path: Path) -> None:
     file = save_compact_esrgan(tmp_path / "compact.safetensors", 1)
 

@@ -3,7 +3,7 @@
 The detector here takes red spots for faces (tests/support/tiny_faces.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.support.tiny_finishing import drawing
 from tests.support.tiny_upscalers import Repeating, save_compact_esrgan
 from worker.gpu.engine import Pixels
 from worker.gpu.enlarging import EnlargeRequest, Face, FaceEnhancer, enlarge_picture, load_face_enhancer
+from worker.gpu.enlarging.alignment import take_out
 from worker.gpu.enlarging.detector import FaceDetector
 from worker.gpu.enlarging.faces import DETECTOR, RESTORER, FaceRestorer
 
@@ -92,10 +93,9 @@ def test_faces_are_found_in_pictures_of_any_size(detector: FaceDetector, width: 
 
 
 def test_a_face_too_large_for_the_detector_is_found_from_further_away(detector: FaceDetector) -> None:
-    side = SPOT * 640 // 240
-    picture = with_spots(grey(), (2 * side, 3 * side), side=side)
+    picture = with_spots(grey(), (256, 256), side=4 * SPOT)
 
-    assert middles(detector, picture) == [pytest.approx((2.5 * side, 3.5 * side), abs=10)]
+    assert middles(detector, picture) == [pytest.approx((320, 320), abs=25)]
 
 
 def test_a_restored_face_changes_its_place_and_not_a_bit_elsewhere(enhancer: FaceEnhancer) -> None:
@@ -147,22 +147,42 @@ def test_a_face_that_the_border_cuts_is_restored(enhancer: FaceEnhancer, place: 
     assert not np.array_equal(finished, enlarged(picture, (), scale=1.5))
 
 
+class Idle(FaceRestorer):
+    """Gives faces back as they are."""
+
+    def restore(self, faces: Sequence[Pixels]) -> list[Pixels]:
+        return list(faces)
+
+
+def error(picture: Pixels, wanted: Pixels) -> float:
+    return float(np.abs(picture.astype(int) - wanted).mean())
+
+
 def test_a_face_that_nothing_was_done_to_comes_back_to_its_place(enhancer: FaceEnhancer) -> None:
-    """So what a restorer draws lies where the face was, to a fraction of a pixel."""
-    picture = np.array(drawing(5, SIDE)) // 4 + 100
-    picture = with_spots(picture, (288, 288))
+    """So what a restorer draws lies where the face was."""
+    drawn = np.array(drawing(5, SIDE).convert("L").convert("RGB"))
+    (face,) = enhancer.find(with_spots(drawn, (288, 288)))
+    idle = Face(take_out(drawn, face.matrix), face.matrix, Idle(gfpgan()))
 
-    class Idle(FaceRestorer):
-        def restore(self, faces: list[Pixels]) -> list[Pixels]:  # type: ignore[override]
-            return faces
+    finished, untouched = enlarged(drawn, (idle,)), enlarged(drawn, ())
 
-    (face,) = enhancer.find(picture)
-    idle = Face(face.pixels, face.matrix, Idle(gfpgan()))
+    middle = slice(2 * 280, 2 * 330)
+    near = error(finished[middle, middle], untouched[middle, middle])
+    for axis in (0, 1):
+        for shift in (-2, 2):
+            assert near < error(finished[middle, middle], np.roll(untouched, shift, axis)[middle, middle])
 
-    finished = enlarged(picture, (idle,))
 
-    untouched = enlarged(picture, ())
-    assert np.abs(finished.astype(int) - untouched).mean() < 0.5
+def test_a_restored_face_has_no_hard_border(enhancer: FaceEnhancer) -> None:
+    even = np.full((SIDE, SIDE, 3), 100, dtype=np.uint8)
+    (face,) = enhancer.find(with_spots(even, (288, 288)))
+    white = Face(np.full_like(face.pixels, 255), face.matrix, Idle(gfpgan()))
+
+    finished = enlarged(even, (white,)).astype(int)
+
+    assert finished.max() == 255
+    for axis in (0, 1):
+        assert np.abs(np.diff(finished, axis=axis)).max() <= 20
 
 
 def test_gfpgan_draws_the_same_face_each_time_and_beside_others() -> None:

@@ -199,3 +199,4 @@ def test_a_deterministic_picture_is_the_same_in_company(tmp_path: Path) -> None:
 
     assert np.array_equal(together[0], alone)
     assert np.array_equal(together[2], alone)
+    assert all(ask.alone for ask in next(enlarge_picture(upscaler, wanted, lambda _: None)))

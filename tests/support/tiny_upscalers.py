@@ -128,11 +128,11 @@ def save_image_upscaler(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def save_compact_esrgan(file: Path, scale: int, features: int = 8) -> Path:
+def save_compact_esrgan(file: Path, scale: int, *, features: int = 8, channels: int = 3) -> Path:
     """Real-ESRGAN's compact network with weights of zero: all it does is to repeat each pixel."""
-    last = 3 * scale**2
+    last = channels * scale**2
     shapes = {
-        "body.0.weight": (features, 3, 3, 3),
+        "body.0.weight": (features, channels, 3, 3),
         "body.0.bias": (features,),
         "body.1.weight": (features,),
         "body.2.weight": (features, features, 3, 3),
