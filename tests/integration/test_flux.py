@@ -30,8 +30,8 @@ from tests.support.tiny_finishing import ALWAYS, image_processor, safety_checker
 from tests.support.tiny_flux import flux, save_flux
 from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels
+from worker.gpu.enlarging.resizing import resize_to
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.finishing.upscale import lanczos
 from worker.gpu.flux import FluxKit, FluxRequest, LoadedFlux, is_flux, load_flux
 from worker.gpu.flux.loaded import from_pipeline
 from worker.gpu.models.adapters import Lora, read_lora
@@ -174,7 +174,8 @@ def test_pictures_are_checked_and_enlarged_like_all_others(engine: Engine, dev_k
 
     assert made.is_sensitive is True
     assert unchecked.is_sensitive is None
-    assert (made.develop() == lanczos(unchecked.develop(), 2)).all()
+    plain = unchecked.develop()
+    assert (made.develop() == resize_to(plain, (2 * plain.shape[1], 2 * plain.shape[0]))).all()
 
 
 def test_in_bf16_a_lone_picture_equals_the_stock_pipelines(engine: Engine) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from safetensors.torch import save_file
 from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
@@ -76,23 +75,6 @@ def save_swin2sr(folder: Path, scale: int, upsampler: str = "pixelshuffle", seed
     )
     Swin2SRForImageSuperResolution(config).save_pretrained(folder, safe_serialization=True)
     return folder
-
-
-def save_compact_esrgan(file: Path, scale: int, features: int = 8) -> Path:
-    """Real-ESRGAN's compact network with weights of zero: all it does is to repeat each pixel."""
-    last = 3 * scale**2
-    shapes = {
-        "body.0.weight": (features, 3, 3, 3),
-        "body.0.bias": (features,),
-        "body.1.weight": (features,),
-        "body.2.weight": (features, features, 3, 3),
-        "body.2.bias": (features,),
-        "body.3.weight": (features,),
-        "body.4.weight": (last, features, 3, 3),
-        "body.4.bias": (last,),
-    }
-    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, file)
-    return file
 
 
 def drawing(index: int, side: int) -> Image.Image:

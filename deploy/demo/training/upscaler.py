@@ -1,6 +1,6 @@
 """The demo upscaler: a tiny Swin2SR that doubles drawings, learnt on pieces of drawings made small.
 
-Not for using it: that is the GPU worker's part (worker/gpu/finishing/upscale.py).
+Not for using it: that is the GPU worker's part (worker/gpu/enlarging).
 """
 
 import logging

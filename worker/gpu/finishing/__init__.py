@@ -1,1 +1,1 @@
-"""What happens to finished pictures before they become files: the safety checker and upscaling."""
+"""What happens to finished pictures before they become files: the safety checker and its effects."""

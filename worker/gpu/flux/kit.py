@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from diffusers import AutoencoderKL
 
+from worker.gpu.enlarging import Upscaler
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.finishing.upscale import Upscaler
 from worker.gpu.flux.loaded import LoadedFlux
 from worker.gpu.models.adapters import Lora
 

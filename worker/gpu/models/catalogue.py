@@ -12,8 +12,8 @@ from shared.errors import GenerationFailed
 from shared.ip_adapters import IP_ADAPTERS, installed, not_installed
 from shared.jobs import PictureSpec
 from shared.settings import Settings
+from worker.gpu.enlarging import Upscaler, load_upscaler
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.finishing.upscale import Upscaler, load_upscaler
 from worker.gpu.models.adapters import Lora, read_lora
 from worker.gpu.models.cache import Key, Wanted
 from worker.gpu.models.embeddings import Embedding, read_embedding

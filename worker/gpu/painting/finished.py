@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from worker.gpu.engine import Picture, Pixels, Steps, one
+from worker.gpu.enlarging import Upscaler, enlarge_to
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.finishing.upscale import Upscaler
 from worker.gpu.painting.checking import Check
-from worker.gpu.painting.enlarging import enlarged
+
+UPSCALED = 2
+"""Times as wide and high: what `upscale` makes of a finished picture."""
 
 
 class Tools(Protocol):
@@ -43,5 +45,8 @@ def finished(
         is_sensitive = yield from one(Check(kit.checker, pixels, alone))
     if not request.upscale:
         return Picture(lambda: complete(pixels), is_sensitive)
-    develop = yield from enlarged(kit.upscaler, complete(pixels), alone)
+    whole = complete(pixels)
+    height, width, _ = whole.shape
+    size = (UPSCALED * width, UPSCALED * height)
+    develop = yield from enlarge_to(kit.upscaler, whole, size, alone, lambda _: None)
     return Picture(develop, is_sensitive)

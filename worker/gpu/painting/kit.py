@@ -6,8 +6,8 @@ from typing import Protocol
 
 from diffusers import AutoencoderKL
 
+from worker.gpu.enlarging import Upscaler
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.finishing.upscale import Upscaler
 from worker.gpu.models.adapters import Lora
 from worker.gpu.models.controlnets import LoadedControlNet
 from worker.gpu.models.embeddings import Embedding
