@@ -86,8 +86,8 @@ def drawn_clips(studio: Studio, *, side: int, count: int, seed: int) -> Lessons:
 class Film:
     """The frozen UNet with the adapter in it: computes in bfloat16, with weights that learn in float32."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.adapter = new_adapter(studio.unet)
+    def __init__(self, studio: Studio, adapter: MotionAdapter) -> None:
+        self.adapter = adapter
         self.network = UNetMotionModel.from_unet2d(studio.unet, self.adapter)
         self.network.requires_grad_(False)
         # On CPUs the fused attention's backward pass takes longer than plain matrix products.
@@ -121,13 +121,16 @@ def guided_loss(film: Film, levels: ClipNoise, latents: Tensor, words: tuple[Ten
     return loss
 
 
-def train_motion(studio: Studio, folder: Path, *, minutes: float, seed: int) -> None:
-    """Trains an adapter and saves it in the folder, in diffusers' layout and half precision."""
+def train_motion(
+    studio: Studio, folder: Path, *, minutes: float, seed: int, start: Path | None = None
+) -> None:
+    """Trains an adapter, or trains the one in `start` on; saves it in diffusers' layout and half precision."""
     torch.manual_seed(seed)
     rng = Random(seed)
     clips = {side: drawn_clips(studio, side=side, count=count, seed=seed) for side, count in CLIPS.items()}
     logger.info("clips drawn")
-    film, listener, levels = Film(studio), studio.listener(rng), ClipNoise()
+    adapter = MotionAdapter.from_pretrained(start, dtype=torch.float32) if start else new_adapter(studio.unet)
+    film, listener, levels = Film(studio, adapter), studio.listener(rng), ClipNoise()
     parameters = film.parameters()
     optimizer = torch.optim.AdamW(
         parameters, lr=LEARNING_RATE, weight_decay=1e-3, betas=(0.9, 0.99), fused=True

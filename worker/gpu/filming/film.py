@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.errors import GenerationFailed
 from worker.gpu.engine import Note, Pause, Steps, solo
-from worker.gpu.filming.model import VideoModel
+from worker.gpu.filming.model import Canvas, VideoModel
 from worker.gpu.filming.request import FilmRequest
 
 OUT_OF_RANGE = "The model's numbers ran out of range: send a lower guidance_scale."
@@ -26,13 +26,15 @@ class Film:
 
 
 def film(model: VideoModel, request: FilmRequest, note: Note) -> Steps[Film]:
-    """The film equals what the stock pipeline makes of the same arguments with a generator on the CPU."""
-    frames = yield from solo(partial(_filmed, model, request), note)
+    """The film equals what the stock pipeline makes of the same arguments with a generator on the CPU.
+
+    Raises `GenerationFailed` for what this model can't make.
+    """
+    frames = yield from solo(partial(_filmed, model, request, model.canvas(request)), note)
     return Film(frames, request.fps)
 
 
-def _filmed(model: VideoModel, request: FilmRequest, pause: Pause) -> Frames:
-    canvas = model.canvas(request)
+def _filmed(model: VideoModel, request: FilmRequest, canvas: Canvas, pause: Pause) -> Frames:
     pipeline = model.pipeline(request.sampling)
     pipeline.set_progress_bar_config(disable=True)
 
