@@ -30,7 +30,7 @@ def test_a_file_has_the_films_frames_size_and_pace(width: int, height: int, coun
 
     file = encode_mp4(film)
 
-    with av.open(io.BytesIO(file)) as container:
+    with av.open(io.BytesIO(file), "r") as container:
         stream = container.streams.video[0]
         decoded = list(container.decode(stream))
         assert container.format.name.split(",")[1] == "mp4"
@@ -44,7 +44,7 @@ def test_a_file_has_the_films_frames_size_and_pace(width: int, height: int, coun
 def test_colours_are_kept() -> None:
     film = drifting_square(12, 128, 96, fps=8)
 
-    with av.open(io.BytesIO(encode_mp4(film))) as container:
+    with av.open(io.BytesIO(encode_mp4(film)), "r") as container:
         decoded = [
             frame.reformat(
                 format="rgb24",
@@ -60,7 +60,7 @@ def test_colours_are_kept() -> None:
 
 
 def test_a_file_says_which_colours_it_means() -> None:
-    with av.open(io.BytesIO(encode_mp4(drifting_square(2, 64, 64, fps=8)))) as container:
+    with av.open(io.BytesIO(encode_mp4(drifting_square(2, 64, 64, fps=8))), "r") as container:
         context = container.streams.video[0].codec_context
 
         assert (context.colorspace, context.color_range) == (Colorspace.ITU709, ColorRange.MPEG)

@@ -83,7 +83,7 @@ def drawn_clips(studio: Studio, *, side: int, count: int, seed: int) -> Lessons:
     return Lessons(latents=latents.unflatten(0, (count, FRAMES)).transpose(1, 2).contiguous(), scenes=scenes)
 
 
-class Film:
+class MovingUNet:
     """The frozen UNet with the adapter in it: computes in bfloat16, with weights that learn in float32."""
 
     def __init__(self, studio: Studio, adapter: MotionAdapter) -> None:
@@ -110,11 +110,11 @@ class Film:
         return predicted.float()
 
 
-def guided_loss(film: Film, levels: ClipNoise, latents: Tensor, words: tuple[Tensor, Tensor]) -> Tensor:
+def guided_loss(unet: MovingUNet, levels: ClipNoise, latents: Tensor, words: tuple[Tensor, Tensor]) -> Tensor:
     """The error at the guidance that the model takes for none, and the error without words."""
     noise, timesteps = torch.randn_like(latents), levels.draw(len(latents))
     noisy = levels.noised(latents, noise, timesteps).repeat(2, 1, 1, 1, 1)
-    plain, conditional = film.predict(noisy, timesteps.repeat(2), torch.cat(words)).chunk(2)
+    plain, conditional = unet.predict(noisy, timesteps.repeat(2), torch.cat(words)).chunk(2)
     guided = plain.detach() + NEUTRAL_GUIDANCE * (conditional - plain.detach())
     errors = (guided - noise).square() + 0.5 * (plain - noise).square()
     loss: Tensor = (levels.weight[timesteps] * errors.mean((1, 2, 3, 4))).mean()
@@ -124,14 +124,14 @@ def guided_loss(film: Film, levels: ClipNoise, latents: Tensor, words: tuple[Ten
 def train_motion(
     studio: Studio, folder: Path, *, minutes: float, seed: int, start: Path | None = None
 ) -> None:
-    """Trains an adapter, or trains the one in `start` on; saves it in diffusers' layout and half precision."""
+    """Trains an adapter, or the one in `start` on; saves it in diffusers' layout and half precision."""
     torch.manual_seed(seed)
     rng = Random(seed)
     clips = {side: drawn_clips(studio, side=side, count=count, seed=seed) for side, count in CLIPS.items()}
     logger.info("clips drawn")
     adapter = MotionAdapter.from_pretrained(start, dtype=torch.float32) if start else new_adapter(studio.unet)
-    film, listener, levels = Film(studio, adapter), studio.listener(rng), ClipNoise()
-    parameters = film.parameters()
+    unet, listener, levels = MovingUNet(studio, adapter), studio.listener(rng), ClipNoise()
+    parameters = unet.parameters()
     optimizer = torch.optim.AdamW(
         parameters, lr=LEARNING_RATE, weight_decay=1e-3, betas=(0.9, 0.99), fused=True
     )
@@ -145,7 +145,7 @@ def train_motion(
         first = rng.randrange(FRAMES - frames + 1)
         words = listener.hear(lessons, rows.tolist())
         silent = listener.silence(len(rows), length=words.shape[1])
-        loss = guided_loss(film, levels, lessons.latents[rows, :, first : first + frames], (silent, words))
+        loss = guided_loss(unet, levels, lessons.latents[rows, :, first : first + frames], (silent, words))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
@@ -159,4 +159,4 @@ def train_motion(
             )
             recent.clear()
     average.swap()
-    film.adapter.half().save_pretrained(folder)
+    unet.adapter.half().save_pretrained(folder)
