@@ -90,6 +90,6 @@ def test_the_worker_films_with_it_what_the_stock_pipeline_does(filmer: Filmer, f
 
     assert_same(film.frames, films[0])
     with av.open(io.BytesIO(encode_mp4(film)), "r") as container:
-        played = [frame.to_image() for frame in container.decode(video=0)]
+        played = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     assert len(played) == FRAMES
     assert {judge(each).colour for each in played} == {"red"}
