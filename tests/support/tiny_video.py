@@ -90,9 +90,11 @@ def wan(seed: int = 0) -> WanPipeline:
     return pipeline
 
 
-def save_still(folder: Path, seed: int = 0) -> tuple[Path, Path]:
-    """A Stable Diffusion checkpoint, and a motion adapter for it."""
-    checkpoint, adapter = folder / "checkpoint", folder / "adapter"
-    tiny.save_stable_diffusion(checkpoint, seed)
-    motion_adapter(seed).save_pretrained(adapter)
-    return checkpoint, adapter
+def save_all(folder: Path, seed: int = 0) -> dict[str, Path]:
+    """A Stable Diffusion checkpoint, a motion adapter for it, the two in one folder, and a Wan model."""
+    names = {name: folder / name for name in ("checkpoint", "adapter", "animatediff", "wan")}
+    tiny.save_stable_diffusion(names["checkpoint"], seed)
+    motion_adapter(seed).save_pretrained(names["adapter"])
+    animatediff(seed).save_pretrained(names["animatediff"])
+    wan(seed).save_pretrained(names["wan"])
+    return names
