@@ -152,6 +152,9 @@ class Spot:
     y: float
     radius: float
 
+    def moved(self, across: float, down: float) -> "Spot":
+        return Spot(x=self.x + across, y=self.y + down, radius=self.radius)
+
 
 def random_scene(rng: Random) -> Scene:
     """A scene as training draws it: mostly one object in the middle; never an unseen pair."""
@@ -208,6 +211,38 @@ def draw_placed(
     """Shapes at any spots, all in one colour."""
     ground, paint = jittered(COLOURS[background], rng), jittered(COLOURS[colour], rng)
     return _rendered([(shape, spot, paint) for shape, spot in objects], ground, side=side)
+
+
+CLIP_STEP = 0.02
+"""How far an object of a clip moves from frame to frame at most, as a share of the side."""
+
+
+def draw_clip(scene: Scene, rng: Random, *, side: int, frames: int) -> list[Image.Image]:
+    """The scene as a film: its objects drift steadily in one direction, now and then not at all.
+
+    Halfway they stand as `draw` shows them, and they never leave the picture.
+    """
+    ground, paint = jittered(COLOURS[scene.background], rng), jittered(COLOURS[scene.colour], rng)
+    standing = spots(scene, rng)
+    reach = CLIP_STEP * (frames - 1) / 2 * (rng.random() if rng.random() < 0.75 else 0.0)
+    angle = rng.uniform(0, 2 * math.pi)
+    across = _held_back(reach * math.cos(angle), [(spot.x, spot.radius) for spot in standing])
+    down = _held_back(reach * math.sin(angle), [(spot.y, spot.radius) for spot in standing])
+    shares = [2 * frame / (frames - 1) - 1 for frame in range(frames)]
+    return [
+        _rendered(
+            [(scene.shape, spot.moved(share * across, share * down), paint) for spot in standing],
+            ground,
+            side=side,
+        )
+        for share in shares
+    ]
+
+
+def _held_back(way: float, places: Sequence[tuple[float, float]]) -> float:
+    """As much of the way as all objects can go, there and back; `places` are their middles and radii."""
+    room = min(min(at, 1 - at) - radius for at, radius in places)
+    return math.copysign(min(abs(way), max(0.0, room)), way)
 
 
 STYLE_COLOUR: Rgb = (250, 0, 250)

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from enum import Enum, auto
+from typing import Any
 
 from shared import ledger
 from shared.errors import LedgerUnavailable
@@ -34,7 +35,7 @@ class Hold:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.ending: Ending | None = None
-        self._rendering: Rendering | None = None
+        self._rendering: Rendering[Any] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -42,7 +43,7 @@ class Hold:
         progress = self._rendering.progress if self._rendering else 0.0
         return Held(self.claim.job_id, self.claim.token, progress)
 
-    def attach(self, rendering: Rendering) -> None:
+    def attach(self, rendering: Rendering[Any]) -> None:
         """Tie the rendering's life to this hold, even if it was ended before."""
         with self._lock:
             self._rendering = rendering

@@ -20,7 +20,7 @@ from worker.gpu.engine.batching import DeviceLost, run_split
 from worker.gpu.engine.lane import Entry, Lane
 from worker.gpu.engine.memory import MemoryModel, meter_for
 from worker.gpu.engine.pace import Pace
-from worker.gpu.engine.rendering import Program, Rendering
+from worker.gpu.engine.rendering import Program, Rendering, T
 from worker.gpu.engine.sequence import Sequence
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Engine:
         self._make_room = make_room
         self._memory = memory or MemoryModel(meter_for(device))
         self._pace = Pace(device)
-        self._inbox: queue.SimpleQueue[Rendering | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Rendering[Any] | None] = queue.SimpleQueue()
         self._lanes: dict[Hashable, Lane] = {}
         self._turn = 0
         self._busy_since: float | None = None
@@ -62,8 +62,8 @@ class Engine:
         self._inbox.put(None)
         self._thread.join()
 
-    def submit(self, programs: Items[Program]) -> Rendering:
-        """Start making pictures, one per program; returns at once. The rendering joins at the next step."""
+    def submit(self, programs: Items[Program[T]]) -> Rendering[T]:
+        """Start making pictures or films, one per program; returns at once. They join at the next step."""
         rendering = Rendering(programs)
         self._inbox.put(rendering)
         return rendering

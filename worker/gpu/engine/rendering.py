@@ -1,12 +1,14 @@
-"""What a slot hands to the engine and waits for: the pictures of one job. Knows nothing of torch."""
+"""What a slot hands to the engine and waits for: the pictures or films of one job. Knows nothing of torch."""
 
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 from shared.errors import Cancelled
 from worker.gpu.engine.ask import Note, Steps
@@ -24,19 +26,21 @@ class Picture:
     is_sensitive: bool | None = None
 
 
-Program = Callable[[Note], Steps[Picture]]
-"""Makes one picture; tells the note how far it is."""
+T = TypeVar("T", default=Picture)
+
+Program = Callable[[Note], Steps[T]]
+"""Makes one picture, or one film; tells the note how far it is."""
 
 
-class Rendering:
+class Rendering(Generic[T]):
     """The pictures of one job while they are made, shared by a slot's thread and the engine's."""
 
-    def __init__(self, programs: Sequence[Program]) -> None:
+    def __init__(self, programs: Sequence[Program[T]]) -> None:
         self.programs = tuple(programs)
-        self._pictures: list[Picture | None] = [None] * len(self.programs)
+        self._ready: dict[int, T] = {}
         self._progress = [0.0] * len(self.programs)
         self._stop = threading.Event()
-        self._done: Future[list[Picture]] = Future()
+        self._done: Future[list[T]] = Future()
 
     @property
     def progress(self) -> float:
@@ -51,7 +55,7 @@ class Rendering:
     def cancel(self) -> None:
         self._stop.set()
 
-    def result(self) -> list[Picture]:
+    def result(self) -> list[T]:
         """Wait for all pictures; raises `Cancelled`, or what went wrong."""
         return self._done.result()
 
@@ -63,11 +67,10 @@ class Rendering:
 
         return take
 
-    def deliver(self, index: int, picture: Picture) -> None:
-        self._pictures[index] = picture
-        ready = [picture for picture in self._pictures if picture is not None]
-        if len(ready) == len(self._pictures) and not self._done.done():
-            self._done.set_result(ready)
+    def deliver(self, index: int, made: T) -> None:
+        self._ready[index] = made
+        if len(self._ready) == len(self.programs) and not self._done.done():
+            self._done.set_result([self._ready[each] for each in range(len(self.programs))])
 
     def fail(self, error: Exception) -> None:
         if not self._done.done():

@@ -9,7 +9,7 @@ from worker.gpu.engine.rendering import Rendering
 class Sequence:
     """Owned by the engine's thread."""
 
-    def __init__(self, rendering: Rendering, index: int) -> None:
+    def __init__(self, rendering: Rendering[Any], index: int) -> None:
         self.rendering = rendering
         self.index = index
         self._program = rendering.programs[index](rendering.note(index))
