@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from shared.settings import Settings
+
 
 class Tool(StrEnum):
     """A network that makes hints, by its name."""
@@ -61,6 +63,17 @@ HINT_TYPES: Mapping[str, Tool | None] = MappingProxyType(
 
 READY_MADE_ONLY = frozenset({"face_detector"})
 """Types whose hints clients have to bring: no library that installs beside ours finds faces in this way."""
+
+
+def can_make(kind: str, settings: Settings) -> bool:
+    """Whether this installation makes hints of this type from pictures."""
+    tool = HINT_TYPES[kind]
+    sources = {
+        None: "",
+        Tool.DEPTH_ESTIMATOR: settings.depth_estimator,
+        Tool.SEGMENTER: settings.segmenter,
+    }
+    return kind not in READY_MADE_ONLY and sources.get(tool, settings.annotators_folder) is not None
 
 
 def no_tool(kind: str) -> str:

@@ -8,8 +8,9 @@ from pydantic import Field, model_validator
 from api.wire.loose import Names, Number, Numbers, OptionalPictureText, Switch
 from api.wire.requests.body import GivenPicture, Needed, Order, given, wrong
 from api.wire.requests.painting import PaintingBody
-from shared.hints import HINT_TYPES
+from shared.hints import HINT_TYPES, can_make, no_tool
 from shared.jobs import ControlUse, Dialect, HintUse, Kind, PictureSpec, Role
+from shared.settings import Settings
 
 STRONGEST_CONTROL = 20.0
 
@@ -67,6 +68,11 @@ class ControlNet(PaintingBody):
         if any(name not in HINT_TYPES for name in types):
             raise wrong("controlnet_type", f"must be of {', '.join(HINT_TYPES)}")
         return self
+
+    def missing(self, settings: Settings) -> str | None:
+        types = (self.controlnet_type or self.controlnet_model) if self.auto_hint else ()
+        lacking = next((kind for kind in types if not can_make(kind, settings)), None)
+        return no_tool(lacking) if lacking else super().missing(settings)
 
     @property
     def pictures(self) -> dict[Role, GivenPicture]:

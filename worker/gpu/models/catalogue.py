@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import GenerationFailed
+from shared.hints import Tool
 from shared.ip_adapters import IP_ADAPTERS, installed, not_installed
 from shared.jobs import PictureSpec
+from shared.missing import NO_FACE_ENHANCER
 from shared.settings import Settings
-from worker.gpu.enlarging import Upscaler, load_upscaler
+from worker.gpu.enlarging import Upscaler, load_face_enhancer, load_upscaler
+from worker.gpu.filming import expected_bytes, load_video_model, measured_bytes
 from worker.gpu.finishing.safety import SafetyChecker
+from worker.gpu.flux import is_flux, load_flux
+from worker.gpu.hints import load_network
 from worker.gpu.models.adapters import Lora, read_lora
 from worker.gpu.models.cache import Key, Wanted
+from worker.gpu.models.controlnets import load_controlnet
 from worker.gpu.models.embeddings import Embedding, read_embedding
 from worker.gpu.models.ip_files import load_image_encoder, load_ip_weights
 from worker.gpu.models.loading import Tuning, bytes_on_disk, load_checkpoint, load_vae, timed
@@ -23,6 +29,8 @@ from worker.gpu.models.precision import Precision, bytes_of
 
 CHECKPOINT, VAE, UPSCALER, CHECKER = "checkpoint", "vae", "upscaler", "safety"
 IP_ADAPTER, IMAGE_ENCODER = "ip_adapter", "image_encoder"
+CONTROLNET, HINT_NETWORK = "controlnet", "hint_network"
+FACE_ENHANCER, VIDEO = "face_enhancer", "video"
 
 
 class Catalogue:
@@ -34,12 +42,17 @@ class Catalogue:
         self._tuning = Tuning(settings.tomesd_share, settings.compile_backend)
 
     def checkpoint(self, model_id: str) -> Wanted:
+        """Of Stable Diffusion or of Flux, as its folder says."""
         folder = _find(self._settings.models, model_id, "Model")
+        if is_flux(folder):
+            load: Callable[[], Any] = partial(load_flux, model_id, folder, self._precision)
+        else:
+            load = partial(load_checkpoint, model_id, folder, self._precision, self._tuning)
         return Wanted(
             Key(CHECKPOINT, model_id),
-            partial(load_checkpoint, model_id, folder, self._precision, self._tuning),
+            load,
             bytes_on_disk(folder, self._precision.dtype),
-            lambda model: bytes_of(model.unet, model.vae, *(each.network for each in model.encoders)),
+            lambda model: int(model.bytes),
         )
 
     def vae(self, vae_id: str) -> Wanted:
@@ -82,6 +95,53 @@ class Catalogue:
             wanted(IP_ADAPTER, adapter_id, files.weights, load_ip_weights),
             wanted(IMAGE_ENCODER, files.image_encoder, files.image_encoder, load_image_encoder),
         ]
+
+    def controlnet(self, control_id: str) -> Wanted:
+        path = _find(self._settings.controlnets, control_id, "ControlNet")
+        return Wanted(
+            Key(CONTROLNET, control_id),
+            partial(load_controlnet, control_id, path, self._precision),
+            bytes_on_disk(path, self._precision.dtype),
+            lambda each: int(each.bytes),
+        )
+
+    def hint_network(self, tool: Tool) -> Wanted | None:
+        """None if the settings name none."""
+        sources = {
+            Tool.DEPTH_ESTIMATOR: self._settings.depth_estimator,
+            Tool.SEGMENTER: self._settings.segmenter,
+        }
+        source = sources.get(tool, self._settings.annotators_folder)
+        if source is None:
+            return None
+        size = bytes_on_disk(Path(source), self._precision.dtype)
+        read = partial(load_network, tool, str(source), self._precision.device, self._precision.dtype)
+        return Wanted(
+            Key(HINT_NETWORK, tool),
+            partial(timed, f"The network for {tool} hints", read),
+            size,
+            lambda each: bytes_of(each.module),
+        )
+
+    def face_enhancer(self) -> Wanted:
+        folder = self._settings.face_enhancer
+        if folder is None:
+            raise GenerationFailed(NO_FACE_ENHANCER)
+        size = bytes_on_disk(folder, self._precision.dtype)
+        read = partial(load_face_enhancer, folder, self._precision.device, self._precision.dtype)
+        return Wanted(
+            Key(FACE_ENHANCER, str(folder)), partial(timed, "The face enhancer", read), size, lambda _: size
+        )
+
+    def video(self, video_id: str) -> Wanted:
+        folder = _find(self._settings.videos, video_id, "Video model")
+        adapter = self._settings.motion_adapter
+        return Wanted(
+            Key(VIDEO, video_id),
+            partial(load_video_model, video_id, folder, self._precision, adapter),
+            expected_bytes(folder, self._precision, adapter),
+            measured_bytes,
+        )
 
     def loras(self, spec: PictureSpec) -> tuple[Lora, ...]:
         """Their weights, read now: they are attached to the model on the engine's thread."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -9,19 +10,29 @@ import torch
 from diffusers import AutoencoderKL
 
 from shared.errors import GenerationFailed
-from shared.jobs import PictureSpec
+from shared.hints import HINT_TYPES, Tool
+from shared.jobs import EnlargementSpec, FilmSpec, PictureSpec
 from shared.settings import Settings
+from worker.gpu.enlarging import FaceEnhancer, Upscaler
+from worker.gpu.filming import VideoModel
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.models.cache import Shelf, Wanted
+from worker.gpu.flux import FluxKit, LoadedFlux
+from worker.gpu.hints import HintNetwork
+from worker.gpu.models.cache import Key, Shelf, Wanted
 from worker.gpu.models.catalogue import (
     CHECKER,
     CHECKPOINT,
+    CONTROLNET,
+    FACE_ENHANCER,
+    HINT_NETWORK,
     IMAGE_ENCODER,
     IP_ADAPTER,
     UPSCALER,
     VAE,
+    VIDEO,
     Catalogue,
 )
+from worker.gpu.models.controlnets import require_fit
 from worker.gpu.models.ip_adapters import IpAdapter
 from worker.gpu.models.loaded import LoadedModel
 from worker.gpu.models.precision import Precision
@@ -31,8 +42,26 @@ DEVICE_SHARE = 0.7
 """Of a device's memory, when no budget is set; the rest is for the forwards themselves."""
 
 
+@dataclass(frozen=True)
+class Lent:
+    """What a job has borrowed."""
+
+    things: dict[Key, Any]
+
+    def one(self, kind: str) -> Any:
+        """The only one of this kind, or None."""
+        return next(iter(self.all(kind).values()), None)
+
+    def all(self, kind: str) -> dict[str, Any]:
+        """By name."""
+        return {key.name: thing for key, thing in self.things.items() if key.kind == kind}
+
+
 class Library:
-    """Files are read and weights loaded in the thread that asks, never in the engine's."""
+    """Files are read and weights loaded in the thread that asks, never in the engine's.
+
+    What it lends raises `GenerationFailed` for what is not here, can't be read, or does not fit together.
+    """
 
     def __init__(self, settings: Settings, precision: Precision) -> None:
         self._settings = settings
@@ -46,58 +75,80 @@ class Library:
 
     @property
     def loaded_ids(self) -> tuple[str, ...]:
-        """Ids of the checkpoints that are loaded."""
-        return self._shelf.names(CHECKPOINT)
+        """Ids of the models that are loaded, by which jobs name what they want most."""
+        return tuple({name for kind in (CHECKPOINT, VIDEO, UPSCALER, CHECKER) for name in self._shelf.names(kind)})
 
     def make_room(self) -> bool:
         """Let go of what no job uses; tells whether there was anything."""
         return self._shelf.evict_unused()
 
     def preload(self, model_id: str) -> None:
-        """Raises `GenerationFailed` if it can't be loaded."""
         with self._shelf.borrow([self._catalogue.checkpoint(model_id)]):
             pass
 
     @contextmanager
-    def kit(self, spec: PictureSpec) -> Iterator[Kit]:
-        """What the job's pictures are made with. Raises `GenerationFailed` for what is not here or can't be
-        read."""
-        catalogue, upscaler_id = self._catalogue, self._settings.upscaler_id
+    def kit(self, spec: PictureSpec) -> Iterator[Kit | FluxKit]:
+        """What the job's pictures are made with."""
+        catalogue, upscaler_id, hint = self._catalogue, self._settings.upscaler_id, spec.hint
         wanted = [
             catalogue.checkpoint(spec.model_id),
             catalogue.vae(spec.vae) if spec.vae else None,
             catalogue.upscaler(upscaler_id) if spec.upscale and upscaler_id else None,
             catalogue.checker() if spec.safety_checker else None,
             *(catalogue.ip_adapter(spec.ip_adapter.adapter_id) if spec.ip_adapter else ()),
+            *(catalogue.controlnet(use.control_id) for use in (hint.controls if hint else ())),
         ]
         loras, embeddings = catalogue.loras(spec), catalogue.embeddings(spec)
         with self._borrow(wanted) as lent:
-            model: LoadedModel = lent[CHECKPOINT]
-            vae: AutoencoderKL = lent.get(VAE, model.vae)
+            model: LoadedModel | LoadedFlux = lent.one(CHECKPOINT)
+            finishing = {"checker": lent.one(CHECKER), "upscaler": lent.one(UPSCALER)}
+            if isinstance(model, LoadedFlux):
+                yield FluxKit(model=model, loras=loras, **finishing)
+                return
+            vae: AutoencoderKL = lent.one(VAE) or model.vae
             _require_fit(spec.vae, vae, model)
+            for controlnet in lent.all(CONTROLNET).values():
+                require_fit(controlnet, model)
             yield Kit(
                 model=model,
                 vae=vae,
                 vae_id=spec.vae or "",
                 loras=loras,
                 embeddings=embeddings,
-                ip_adapter=IpAdapter(lent[IP_ADAPTER], lent[IMAGE_ENCODER]) if spec.ip_adapter else None,
-                checker=lent.get(CHECKER),
-                upscaler=lent.get(UPSCALER),
+                ip_adapter=IpAdapter(lent.one(IP_ADAPTER), lent.one(IMAGE_ENCODER)) if spec.ip_adapter else None,
+                controlnets=lent.all(CONTROLNET),
+                **finishing,
             )
 
     @contextmanager
     def checker(self) -> Iterator[SafetyChecker | None]:
         """The safety checker, if one is installed."""
         with self._borrow([self._catalogue.checker()]) as lent:
-            yield lent.get(CHECKER)
+            yield lent.one(CHECKER)
 
     @contextmanager
-    def _borrow(self, wanted: Sequence[Wanted | None]) -> Iterator[dict[str, Any]]:
-        """By kind."""
+    def hint_networks(self, hint_types: Sequence[str]) -> Iterator[dict[Tool, HintNetwork]]:
+        """Those of the networks for hints of these types that are installed."""
+        tools = {tool for tool in map(HINT_TYPES.get, hint_types) if tool is not None}
+        with self._borrow([self._catalogue.hint_network(tool) for tool in sorted(tools)]) as lent:
+            yield {Tool(name): network for name, network in lent.all(HINT_NETWORK).items()}
+
+    @contextmanager
+    def enlarging(self, spec: EnlargementSpec) -> Iterator[tuple[Upscaler, FaceEnhancer | None]]:
+        faces = self._catalogue.face_enhancer() if spec.face_enhance else None
+        with self._borrow([self._catalogue.upscaler(spec.model_id), faces]) as lent:
+            yield lent.one(UPSCALER), lent.one(FACE_ENHANCER)
+
+    @contextmanager
+    def video_model(self, spec: FilmSpec) -> Iterator[VideoModel]:
+        with self._borrow([self._catalogue.video(spec.model_id)]) as lent:
+            yield lent.one(VIDEO)
+
+    @contextmanager
+    def _borrow(self, wanted: Sequence[Wanted | None]) -> Iterator[Lent]:
         present = [each for each in wanted if each is not None]
-        with self._shelf.borrow(present) as lent:
-            yield {each.key.kind: thing for each, thing in zip(present, lent, strict=True)}
+        with self._shelf.borrow(present) as things:
+            yield Lent({each.key: thing for each, thing in zip(present, things, strict=True)})
 
 
 def _require_fit(vae_id: str | None, vae: AutoencoderKL, model: LoadedModel) -> None:

@@ -14,7 +14,7 @@ from worker.gpu.models.embeddings import Vocabulary
 from worker.gpu.models.image_prompts import ImagePrompts
 from worker.gpu.models.merging import TokenMerging
 from worker.gpu.models.parts import Network, Pipeline, text_parts
-from worker.gpu.models.precision import NAMES
+from worker.gpu.models.precision import NAMES, bytes_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class LoadedModel:
     @property
     def revision(self) -> str:
         return NAMES[self.dtype]
+
+    @property
+    def bytes(self) -> int:
+        """What the weights take; LoRAs come on top."""
+        return bytes_of(self.unet, self.vae, *(each.network for each in self.encoders))
 
     @property
     def is_xl(self) -> bool:

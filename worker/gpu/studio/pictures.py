@@ -1,4 +1,4 @@
-"""Makes the pictures of one job: words, kit, engine, finishing."""
+"""Makes the pictures of one job: words, kit, guides, engine, finishing."""
 
 import time
 from functools import partial
@@ -6,7 +6,10 @@ from functools import partial
 from shared.jobs import PictureSpec
 from worker.gpu.engine import Picture, Pixels
 from worker.gpu.finishing.effects import cover
+from worker.gpu.flux import FluxKit, paint_flux
 from worker.gpu.painting import paint
+from worker.gpu.studio.flux import plan_flux
+from worker.gpu.studio.guides import guides_for
 from worker.gpu.studio.plan import plan_job
 from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
 
@@ -22,8 +25,13 @@ def make_pictures(tools: Tools, spec: PictureSpec, inputs: Inputs, on_begin: OnB
         enhance=spec.enhance_prompt,
     )
     with tools.library.kit(spec) as kit:
-        plan = plan_job(spec, words, kit)
-        rendering = tools.engine.submit([partial(paint, kit, request) for request in plan.requests])
+        if isinstance(kit, FluxKit):
+            plan = plan_flux(spec, kit, inputs)
+            programs = [partial(paint_flux, kit, request) for request in plan.requests]
+        else:
+            plan = plan_job(spec, words, kit, guides_for(tools, spec, inputs, kit, on_begin))
+            programs = [partial(paint, kit, request) for request in plan.requests]
+        rendering = tools.engine.submit(programs)
         on_begin(rendering)
         pictures = rendering.result()
     finished = [_finished(picture, spec) for picture in pictures]

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.jobs import Outcome, PictureSpec, Scalar
-from shared.missing import NOT_ENLARGED, UNCHECKED
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
 from worker.gpu.painting.chunks import spelled
 from worker.gpu.painting.denoising import first_pass_size
 from worker.gpu.painting.weights import sections
 from worker.gpu.schedulers import Sampling, what_runs
+from worker.gpu.studio.guides import Guides
+from worker.gpu.studio.outcome import outcome_of
 from worker.gpu.words import Words
 
 SAG_SCHEDULERS = frozenset(
@@ -35,7 +36,6 @@ WITHOUT_NOISE = {
 }
 """What samples a panorama in place of samplers that draw noise at every step: windows that overlap are
 averaged, and their noise with them, until too little of it is left."""
-LANCZOS = "lanczos"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Plan:
     spec: PictureSpec
     words: Words
     kit: Kit
+    guides: Guides
 
     @property
     def requests(self) -> list[PictureRequest]:
@@ -85,14 +86,7 @@ class Plan:
         return spec.tomesd and pays and not spec.deterministic  # merging adds up in no fixed order on a GPU
 
     def outcome(self, is_sensitive: Sequence[bool | None], seconds: float) -> Outcome:
-        checked = [flag for flag in is_sensitive if flag is not None]
-        return Outcome(
-            generation_time_s=seconds,
-            revision=self.kit.model.revision,
-            ran=self._ran(),
-            nsfw=any(checked) if checked else None,
-            tip=" ".join(self._tips()),
-        )
+        return outcome_of(self.spec, self.kit, self._ran(), is_sensitive, seconds)
 
     def _request(self, seed: int) -> PictureRequest:
         spec = self.spec
@@ -111,6 +105,10 @@ class Plan:
             self_attention=self.self_attention,
             panorama=spec.panorama,
             highres_fix=self.highres_fix,
+            start=self.guides.start,
+            controls=self.guides.controls,
+            guess_mode=spec.hint is not None and spec.hint.guess_mode,
+            ip=self.guides.ip,
             upscale=spec.upscale,
             safety_checker=spec.safety_checker,
             deterministic=spec.deterministic,
@@ -118,8 +116,7 @@ class Plan:
 
     def _ran(self) -> dict[str, Scalar]:
         """By the names of shared/meta.py; what is not here ran as it was asked for."""
-        spec, ran = self.spec, what_runs(self.sampling)
-        upscaler = self.kit.upscaler.name if self.kit.upscaler else LANCZOS
+        ran = what_runs(self.sampling)
         return {
             "prompt": self.words.prompt,
             "negative_prompt": self.words.negative_prompt,
@@ -130,25 +127,15 @@ class Plan:
             "self_attention": "yes" if self.self_attention else "no",
             "self_attention_method": str(self.self_attention) if self.self_attention else None,
             "highres_fix": "yes" if self.highres_fix else "no",
-            "safety_checker": "yes" if spec.safety_checker and self.kit.checker else "no",
-            "upscaler": upscaler if spec.upscale else None,
         }
 
-    def _tips(self) -> list[str]:
-        tips = []
-        if self.spec.safety_checker and self.kit.checker is None:
-            tips.append(UNCHECKED)
-        if self.spec.upscale and self.kit.upscaler is None:
-            tips.append(NOT_ENLARGED)
-        return tips
 
-
-def plan_job(spec: PictureSpec, words: Words, kit: Kit) -> Plan:
+def plan_job(spec: PictureSpec, words: Words, kit: Kit, guides: Guides) -> Plan:
     """With the embeddings that no prompt names put into the prompt they are meant for."""
     words = _naming_embeddings(words, kit)
     for prompt in (words.prompt, words.negative_prompt):
         sections(prompt)  # here and not on the engine's thread: a nasty prompt takes its time
-    return Plan(spec, words, kit)
+    return Plan(spec, words, kit, guides)
 
 
 def _naming_embeddings(words: Words, kit: Kit) -> Words:

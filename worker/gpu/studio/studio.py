@@ -1,15 +1,17 @@
 """Hands each kind of job to the module that makes it."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from shared.jobs import AnySpec, CheckSpec, EnlargementSpec, FilmSpec, PictureSpec
 from worker.gpu.engine import Rendering
 from worker.gpu.studio.checks import check_picture
+from worker.gpu.studio.enlargements import enlarge
+from worker.gpu.studio.films import make_film
 from worker.gpu.studio.pictures import make_pictures
 from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
 
 
-def _nobody(_: Rendering) -> None:
+def _nobody(_: Rendering[Any]) -> None:
     """Watches no rendering."""
 
 
@@ -26,7 +28,9 @@ class Studio(Tools):
                 return make_pictures(self, spec, inputs or {}, on_begin)
             case CheckSpec():
                 return check_picture(self, inputs or {}, on_begin)
-            case FilmSpec() | EnlargementSpec():
-                raise NotImplementedError
+            case EnlargementSpec():
+                return enlarge(self, spec, inputs or {}, on_begin)
+            case FilmSpec():
+                return make_film(self, spec, on_begin)
             case _:
                 assert_never(spec)

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
 from shared.jobs import Outcome, Role
 from worker.gpu.engine import Engine, Pixels, Rendering
+from worker.gpu.filming import Film
 from worker.gpu.models.library import Library
 from worker.gpu.words import Wording
 
 Inputs = Mapping[Role, Image.Image]
 """The job's input pictures: masks in mode L, all others in RGB."""
 
-OnBegin = Callable[[Rendering], None]
+OnBegin = Callable[[Rendering[Any]], None]
 """Gets the rendering, to watch or to cancel it."""
 
 
@@ -21,6 +23,7 @@ OnBegin = Callable[[Rendering], None]
 class Made:
     outcome: Outcome
     pictures: Sequence[Pixels] = ()
+    film: Film | None = None
 
 
 @dataclass(frozen=True)
