@@ -33,8 +33,7 @@ from worker.gpu.models.ip_files import load_image_encoder, load_ip_weights
 from worker.gpu.models.loaded import from_pipeline
 from worker.gpu.models.precision import Precision
 from worker.gpu.painting import Control, ImagePrompt, Kit, PictureRequest, SelfAttention, hint_of
-from worker.gpu.painting.conditions import Conditions, condition
-from worker.gpu.painting.control import Hinted, Rows, Steering, residuals
+from worker.gpu.painting.conditions import condition
 from worker.gpu.painting.denoising import SECOND_PASS_STRENGTH, Denoising, first_pass_size
 from worker.gpu.painting.guidance import Guided
 from worker.gpu.schedulers import make_scheduler
@@ -413,21 +412,6 @@ def refined_by_hand(studio: Studio, wanted: PictureRequest) -> Pixels:
     ).images[0]
     rounded: Pixels = (picture * 255).round().astype(np.uint8)
     return rounded
-
-
-def test_a_controlnet_is_not_shown_what_a_model_for_inpainting_has_behind_the_latents(sd1: Studio) -> None:
-    draw = torch.Generator().manual_seed(0)
-    latents = torch.randn(1, 9, 8, 8, generator=draw)
-    conditions = Conditions(torch.randn(1, 77, tiny.WIDTH, generator=draw))
-    net = sd1.kit.controlnets["canny"]
-    features = net.read(torch.rand(1, 3, 64, 64, generator=draw))
-    steerings = [Steering((Hinted(net, features, 1.0),), hears=(True,))]
-
-    whole, alone = (
-        residuals(steerings, Rows(rows, torch.ones(1), conditions)) for rows in (latents, latents[:, :4])
-    )
-
-    torch.testing.assert_close(whole, alone)
 
 
 def test_a_panorama_of_one_window_is_a_plain_picture(engine: Engine, studio: Studio) -> None:
