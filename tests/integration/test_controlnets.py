@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support import tiny
+from shared.ip_adapters import IP_ADAPTERS
+from tests.support import tiny, tiny_ip_adapter
 from tests.support.painting import (
     assert_same,
     painted,
@@ -27,11 +28,12 @@ from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels, Steps
 from worker.gpu.engine.memory import MemoryModel, meter_for
 from worker.gpu.models.controlnets import load_controlnet
+from worker.gpu.models.ip_adapters import IpAdapter
+from worker.gpu.models.ip_files import load_image_encoder, load_ip_weights
 from worker.gpu.models.loaded import from_pipeline
 from worker.gpu.models.precision import Precision
-from worker.gpu.painting import Control, Kit, PictureRequest, SelfAttention, hint_of
-from worker.gpu.painting.conditions import Conditions, condition
-from worker.gpu.painting.control import Hinted, Rows, Steering, residuals
+from worker.gpu.painting import Control, ImagePrompt, Kit, PictureRequest, SelfAttention, hint_of
+from worker.gpu.painting.conditions import condition
 from worker.gpu.painting.denoising import SECOND_PASS_STRENGTH, Denoising, first_pass_size
 from worker.gpu.painting.guidance import Guided
 from worker.gpu.schedulers import make_scheduler
@@ -64,11 +66,8 @@ class Studio:
     def stock(self, wanted: PictureRequest, kinds: dict[str, Any] = PLAIN, **options: Any) -> Pixels:
         if not wanted.controls:
             return stock_picture(self.pipeline, wanted, **options)
-        many = len(wanted.controls) > 1
+        many, hints = len(wanted.controls) > 1, self.shown(wanted)
         nets = [self.nets[control.control_id] for control in wanted.controls]
-        hints = [
-            Image.fromarray((control.hint * 255).round().astype(np.uint8)) for control in wanted.controls
-        ]
         scales = [control.scale for control in wanted.controls]
         pag = {"pag_applied_layers": "mid"} if kinds is PERTURBED else {}
         if wanted.guess_mode:
@@ -80,6 +79,10 @@ class Studio:
             controlnet_conditioning_scale=scales if many else scales[0],
             **options,
         )
+
+    @staticmethod
+    def shown(wanted: PictureRequest) -> list[Image.Image]:
+        return [Image.fromarray((each.hint * 255).round().astype(np.uint8)) for each in wanted.controls]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -303,6 +306,29 @@ def test_self_attention_guidance_with_a_controlnet_that_is_not_heard_equals_the_
     assert (made[0] != made[1]).any()
 
 
+def test_an_image_prompt_is_for_the_denoiser_alone(engine: Engine, tmp_path: Path) -> None:
+    """As in diffusers: the ControlNet hears the words."""
+    studio = made_studio("sd1", tmp_path / "nets")
+    adapter_id, folder = "ip-adapter_sd15", tiny_ip_adapter.save_ip_adapters(tmp_path / "ip")
+    precision, files = Precision.choose("cpu", "fp32"), IP_ADAPTERS[adapter_id]
+    adapter = IpAdapter(
+        load_ip_weights(adapter_id, folder, precision), load_image_encoder(adapter_id, folder, precision)
+    )
+    prompt = ImagePrompt(adapter_id, 0.6, blocks(7))
+    wanted = request(controls=(control(),), ip=prompt)
+
+    made = painted(engine, dataclasses.replace(studio.kit, ip_adapter=adapter), wanted)
+
+    stock = sibling(PLAIN["sd1"], tiny.stable_diffusion(), controlnet=studio.nets["canny"])
+    place, _, name = files.weights.rpartition("/")
+    stock.load_ip_adapter(
+        str(folder), subfolder=place, weight_name=name, image_encoder_folder=files.image_encoder
+    )
+    stock.set_ip_adapter_scale(prompt.scale)
+    shown = {"image": studio.shown(wanted)[0], "ip_adapter_image": Image.fromarray(prompt.pixels)}
+    assert_same(made, stock_picture(stock, wanted, **shown))
+
+
 def test_a_compiled_models_rows_are_filled_up_behind_those_of_the_controlnets(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -386,21 +412,6 @@ def refined_by_hand(studio: Studio, wanted: PictureRequest) -> Pixels:
     ).images[0]
     rounded: Pixels = (picture * 255).round().astype(np.uint8)
     return rounded
-
-
-def test_a_controlnet_is_not_shown_what_a_model_for_inpainting_has_behind_the_latents(sd1: Studio) -> None:
-    draw = torch.Generator().manual_seed(0)
-    latents = torch.randn(1, 9, 8, 8, generator=draw)
-    conditions = Conditions(torch.randn(1, 77, tiny.WIDTH, generator=draw))
-    net = sd1.kit.controlnets["canny"]
-    features = net.read(torch.rand(1, 3, 64, 64, generator=draw))
-    steerings = [Steering((Hinted(net, features, 1.0),), hears=(True,))]
-
-    whole, alone = (
-        residuals(steerings, Rows(rows, torch.ones(1), conditions)) for rows in (latents, latents[:, :4])
-    )
-
-    torch.testing.assert_close(whole, alone)
 
 
 def test_a_panorama_of_one_window_is_a_plain_picture(engine: Engine, studio: Studio) -> None:
