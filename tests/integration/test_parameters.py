@@ -30,7 +30,7 @@ from tests.support.studio import demo_spec, images, make_all, running_studio
 from tests.support.tiny_finishing import ALWAYS, NEVER, save_safety_checker
 from tests.support.tiny_language import save_translator
 from worker.gpu.models.loaded import LoadedModel
-from worker.gpu.painting import PictureRequest
+from worker.gpu.painting import Kit, PictureRequest
 from worker.gpu.studio import Studio
 
 ASKED = prompts.MAIN[::5]
@@ -247,7 +247,7 @@ def test_a_sensitive_picture_is_covered_in_the_way_that_was_asked_for(tmp_path: 
         unchecked = studio.make(demo_spec(safety_checker=False))
 
     assert covered.outcome.nsfw is True
-    assert covered.outcome.ran["safetychecker"] == "yes"
+    assert covered.outcome.ran["safety_checker"] == "yes"
     assert judge(Image.fromarray(unchecked.pictures[0])).shape == "circle"
     assert judge(Image.fromarray(covered.pictures[0])).shape != "circle" or kind == "blur"
     if kind == "black":
@@ -270,12 +270,13 @@ def test_without_a_checker_the_answer_says_that_nothing_was_checked(studio: Stud
     outcome = studio.make(demo_spec(safety_checker=True, steps=1)).outcome
 
     assert outcome.tip == UNCHECKED
-    assert (outcome.nsfw, outcome.ran["safetychecker"]) == (None, "no")
+    assert (outcome.nsfw, outcome.ran["safety_checker"]) == (None, "no")
 
 
 def test_merged_tokens_spare_work_in_large_pictures_and_are_left_out_of_small_ones(studio: Studio) -> None:
     small, large = {"width": 128, "height": 128}, {"width": 384, "height": 384, "steps": 8}
     with studio.library.kit(demo_spec()) as kit:
+        assert isinstance(kit, Kit)
         positions = AttendedPositions(kit.model)
         merged, plain = (pixels(studio, tomesd=switch, **large) for switch in (True, False))
 

@@ -24,7 +24,7 @@ from tests.support.studio import demo_spec, running_studio
 from tests.support.tiny_finishing import ALWAYS, save_safety_checker
 from worker.gpu.engine import Picture, Pixels, Rendering
 from worker.gpu.finishing.seam import EDGE
-from worker.gpu.painting import Start, paint
+from worker.gpu.painting import Kit, Start, paint
 from worker.gpu.studio import Studio
 from worker.gpu.studio.plan import plan_job
 from worker.gpu.words import Words
@@ -60,6 +60,7 @@ def scenery(seed: int, **changes: Any) -> Pixels:
 
 def begin(studio: Studio, spec: PictureSpec, start: Start | None) -> Rendering:
     with studio.library.kit(spec) as kit:
+        assert isinstance(kit, Kit)
         (wanted,) = plan_job(spec, Words(spec.prompt, spec.negative_prompt or ""), kit).requests
         return studio.engine.submit([partial(paint, kit, dataclasses.replace(wanted, start=start))])
 

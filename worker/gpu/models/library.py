@@ -76,7 +76,9 @@ class Library:
     @property
     def loaded_ids(self) -> tuple[str, ...]:
         """Ids of the models that are loaded, by which jobs name what they want most."""
-        return tuple({name for kind in (CHECKPOINT, VIDEO, UPSCALER, CHECKER) for name in self._shelf.names(kind)})
+        return tuple(
+            {name for kind in (CHECKPOINT, VIDEO, UPSCALER, CHECKER) for name in self._shelf.names(kind)}
+        )
 
     def make_room(self) -> bool:
         """Let go of what no job uses; tells whether there was anything."""
@@ -115,7 +117,9 @@ class Library:
                 vae_id=spec.vae or "",
                 loras=loras,
                 embeddings=embeddings,
-                ip_adapter=IpAdapter(lent.one(IP_ADAPTER), lent.one(IMAGE_ENCODER)) if spec.ip_adapter else None,
+                ip_adapter=IpAdapter(lent.one(IP_ADAPTER), lent.one(IMAGE_ENCODER))
+                if spec.ip_adapter
+                else None,
                 controlnets=lent.all(CONTROLNET),
                 **finishing,
             )

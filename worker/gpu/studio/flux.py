@@ -1,5 +1,8 @@
-"""From a job to its Flux pictures' requests. Flux knows fewer things than Stable Diffusion: what it has no use
-for (schedulers of its own kind apart) is ignored, as the protocol says, and `meta` tells so."""
+"""From a job to its Flux pictures' requests.
+
+Flux knows fewer things than Stable Diffusion: what it has no use for is ignored, as the protocol says, and
+`meta` tells so.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

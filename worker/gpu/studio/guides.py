@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from typing_extensions import TypeIs
 
 from shared.jobs import ControlUse, HintUse, Kind, PictureSpec, Role
 from worker.gpu.engine import Pixels
 from worker.gpu.fitting import fitted
+from worker.gpu.hints import Hint as MadeHint
 from worker.gpu.hints import make_hint, through
 from worker.gpu.painting import Control, Hint, ImagePrompt, Kit, Start, hint_of
 from worker.gpu.studio.tools import Inputs, OnBegin, Tools
@@ -24,6 +27,10 @@ class Guides:
     start: Start | None = None
     controls: tuple[Control, ...] = ()
     ip: ImagePrompt | None = None
+
+
+ALONE = Guides()
+"""The prompts alone."""
 
 
 def guides_for(tools: Tools, spec: PictureSpec, inputs: Inputs, kit: Kit, on_begin: OnBegin) -> Guides:
@@ -70,12 +77,17 @@ def _controls(tools: Tools, spec: PictureSpec, arrays: Arrays, on_begin: OnBegin
                 networks=networks,
                 run=run,
             )
-            hints[hint_type] = hint if hint.dtype == np.float32 else hint_of(hint)
+            hints[hint_type] = hint if _is_float(hint) else hint_of(hint)
     as_it_is = hint_of(picture)
     return tuple(
         Control(use.control_id, hints[use.hint_type] if use in made else as_it_is, use.scale)
         for use in spec.hint.controls
     )
+
+
+def _is_float(hint: MadeHint) -> TypeIs[NDArray[np.float32]]:
+    """Where masked pixels are marked, as ControlNets are shown it."""
+    return hint.dtype == np.float32
 
 
 def _is_made(use: ControlUse, hint: HintUse) -> bool:

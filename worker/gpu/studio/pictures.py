@@ -4,13 +4,13 @@ import time
 from functools import partial
 
 from shared.jobs import PictureSpec
-from worker.gpu.engine import Picture, Pixels
+from worker.gpu.engine import Picture, Pixels, Program
 from worker.gpu.finishing.effects import cover
 from worker.gpu.flux import FluxKit, paint_flux
 from worker.gpu.painting import paint
-from worker.gpu.studio.flux import plan_flux
+from worker.gpu.studio.flux import FluxPlan, plan_flux
 from worker.gpu.studio.guides import guides_for
-from worker.gpu.studio.plan import plan_job
+from worker.gpu.studio.plan import Plan, plan_job
 from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
 
 
@@ -25,12 +25,14 @@ def make_pictures(tools: Tools, spec: PictureSpec, inputs: Inputs, on_begin: OnB
         enhance=spec.enhance_prompt,
     )
     with tools.library.kit(spec) as kit:
+        plan: Plan | FluxPlan
+        programs: list[Program]
         if isinstance(kit, FluxKit):
-            plan = plan_flux(spec, kit, inputs)
-            programs = [partial(paint_flux, kit, request) for request in plan.requests]
+            plan = flux = plan_flux(spec, kit, inputs)
+            programs = [partial(paint_flux, kit, request) for request in flux.requests]
         else:
-            plan = plan_job(spec, words, kit, guides_for(tools, spec, inputs, kit, on_begin))
-            programs = [partial(paint, kit, request) for request in plan.requests]
+            plan = sd = plan_job(spec, words, kit, guides_for(tools, spec, inputs, kit, on_begin))
+            programs = [partial(paint, kit, request) for request in sd.requests]
         rendering = tools.engine.submit(programs)
         on_begin(rendering)
         pictures = rendering.result()

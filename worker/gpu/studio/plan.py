@@ -9,7 +9,7 @@ from worker.gpu.painting.chunks import spelled
 from worker.gpu.painting.denoising import first_pass_size
 from worker.gpu.painting.weights import sections
 from worker.gpu.schedulers import Sampling, what_runs
-from worker.gpu.studio.guides import Guides
+from worker.gpu.studio.guides import ALONE, Guides
 from worker.gpu.studio.outcome import outcome_of
 from worker.gpu.words import Words
 
@@ -130,7 +130,7 @@ class Plan:
         }
 
 
-def plan_job(spec: PictureSpec, words: Words, kit: Kit, guides: Guides) -> Plan:
+def plan_job(spec: PictureSpec, words: Words, kit: Kit, guides: Guides = ALONE) -> Plan:
     """With the embeddings that no prompt names put into the prompt they are meant for."""
     words = _naming_embeddings(words, kit)
     for prompt in (words.prompt, words.negative_prompt):
