@@ -174,8 +174,8 @@ def test_pictures_are_checked_and_enlarged_like_all_others(engine: Engine, dev_k
 
     assert made.is_sensitive is True
     assert unchecked.is_sensitive is None
-    bare = unchecked.develop()
-    assert (made.develop() == resize_to(bare, (2 * bare.shape[1], 2 * bare.shape[0]))).all()
+    small = unchecked.develop()
+    assert (made.develop() == resize_to(small, (2 * small.shape[1], 2 * small.shape[0]))).all()
 
 
 def test_in_bf16_a_lone_picture_equals_the_stock_pipelines(engine: Engine) -> None:
