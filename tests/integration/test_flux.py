@@ -427,6 +427,13 @@ def other_family(folder: Path) -> Path:
     return tiny.save_stable_diffusion(folder)
 
 
+def of_the_same_parts(folder: Path) -> Path:
+    """Made for another pipeline, whose transformer is given more than latents."""
+    index = save_flux(folder) / "model_index.json"
+    index.write_text(index.read_text().replace("FluxPipeline", "FluxFillPipeline"))
+    return folder
+
+
 def pickled(folder: Path) -> Path:
     save_flux(folder)
     part = folder / "transformer"
@@ -449,10 +456,10 @@ def without_a_part(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("spoil", [other_family, pickled, cut_short, without_a_part])
+@pytest.mark.parametrize("spoil", [other_family, of_the_same_parts, pickled, cut_short, without_a_part])
 def test_a_folder_that_holds_no_flux_model_is_refused(tmp_path: Path, spoil: Callable[[Path], Path]) -> None:
     folder = spoil(tmp_path)
 
-    assert is_flux(folder) == (spoil is not other_family)
+    assert is_flux(folder) == (spoil not in (other_family, of_the_same_parts))
     with pytest.raises(GenerationFailed, match="Model flux can't be loaded on the server"):
         load_flux("flux", folder, CPU)
