@@ -298,6 +298,20 @@ def test_what_cannot_be_stacked_takes_turns(engine: Engine, dev_kit: FluxKit, ot
     assert rows_of(engine, dev_kit, flux_request(steps=3), other) == [1] * 6
 
 
+def test_pictures_that_lie_and_that_stand_take_turns(
+    engine: Engine, dev_kit: FluxKit, dev: FluxPipeline
+) -> None:
+    """They have as many patches as each other, but not in the same places."""
+    lying, standing = flux_request(width=96, height=64), flux_request(width=64, height=96)
+    for each in (lying, standing):
+        painted_flux(engine, dev_kit, each)
+
+    made = submit_flux(engine, dev_kit, lying, standing).result()
+
+    assert_same(made[0].develop(), stock_flux_picture(dev, lying))
+    assert_same(made[1].develop(), stock_flux_picture(dev, standing))
+
+
 def test_a_cancelled_picture_leaves_at_the_next_step_and_the_others_go_on(
     engine: Engine, dev_kit: FluxKit, dev: FluxPipeline
 ) -> None:

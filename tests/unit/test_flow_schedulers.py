@@ -152,6 +152,20 @@ def test_large_pictures_spend_more_steps_where_there_is_much_noise(name: str) ->
     assert torch.equal(*unshifted)
 
 
+def shift(name: str, config: dict[str, Any]) -> float:
+    """How many times the odds of noise are higher than without a shift."""
+    plain, shifted = (
+        float(make_flow_scheduler(Sampling(name, 10), each, PATCHES).sigmas[5]) for each in (SCHNELL, config)
+    )
+    return shifted / (1 - shifted) * (1 - plain) / plain
+
+
+@pytest.mark.parametrize("config", [DEV, LINEAR, SCHNELL | {"shift": 3.0}], ids=["dev", "linear", "fixed"])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_sampler_is_shifted_as_the_models_own(name: str, config: dict[str, Any]) -> None:
+    assert shift(name, config) == pytest.approx(shift("EulerDiscreteScheduler", config), rel=0.001)
+
+
 def test_heuns_method_equals_diffusers_own_where_that_has_the_same_table() -> None:
     stock = FlowMatchHeunDiscreteScheduler()
     stock.set_timesteps(8)
