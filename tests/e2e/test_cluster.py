@@ -20,7 +20,6 @@ import torch
 from deploy.demo.judge import judge
 from deploy.ports import free_port
 from shared.settings import DEMO
-from tests.support import documented
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import LocalCluster, running, running_cluster
 from tests.support.receiver import Receiver, running_receiver
@@ -28,17 +27,6 @@ from tests.support.waiting import wait_until
 
 ROOT = "/api/v1/enterprise"
 LONG = {"width": 256, "height": 256, "num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
-
-DOCUMENTED = {
-    file.stem: json.loads(file.read_text())
-    for file in sorted((Path(__file__).parent / "documented").iterdir())
-}
-"""The bodies that the protocol's pages show, word for word; those of the LoRA page are for version six."""
-OUR_IDS = {
-    **{"key": "demo", "model_id": "demo"},
-    **{"lora_model": "demo-floor", "embeddings_model": "demo-sunset"},
-}
-"""Ours in place of the pages' own; what a body does not name stays away."""
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -76,43 +64,6 @@ def is_done(cluster: LocalCluster, job_id: int) -> bool:
 
 def jobs_running(cluster: LocalCluster) -> bool:
     return 'printworks_jobs{state="running"} 0.0' not in httpx.get(f"{cluster.url}/metrics").text
-
-
-def documented_answer(cluster: LocalCluster, name: str) -> dict[str, Any]:
-    """The finished answer to a body of the pages."""
-    body = DOCUMENTED[name]
-    mapped = {field: ours for field, ours in OUR_IDS.items() if body.get(field) not in (None, "no")}
-    route = "/api/v6/images" if name.startswith("lora") else ROOT
-    url = f"{cluster.url}{route}/text2img"
-    answer: dict[str, Any] = httpx.post(url, json=body | {"key": "demo"} | mapped, timeout=60).json()
-    if answer["status"] == "processing":
-        fetched = partial(httpx.post, answer["fetch_result"], json={"key": "demo"})
-        wait_until(lambda: fetched().json()["status"] == "success", within_s=240, every_s=1)
-        answer = fetched().json()
-    return answer
-
-
-def test_the_documented_examples_succeed_with_the_documented_meta(cluster: LocalCluster) -> None:
-    with ThreadPoolExecutor() as pool:
-        answers = dict(
-            zip(DOCUMENTED, pool.map(partial(documented_answer, cluster), DOCUMENTED), strict=True)
-        )
-
-    for name, answer in answers.items():
-        meta = answer["meta"]
-        assert answer["status"] == "success", answer
-        assert set(documented.V6_META if name.startswith("lora") else documented.TEXT2IMG_META) <= set(meta)
-        assert (meta["steps"], meta["W"]) == (int(DOCUMENTED[name]["num_inference_steps"]), 512)
-        assert meta["prompt"].startswith(DOCUMENTED[name]["prompt"] + ", ")
-        assert isinstance(meta["seed"], int)
-        assert download_picture(answer["output"][0]).size == (512, 512)
-    assert answers["text_to_image"]["meta"]["clip_skip"] == 2
-    assert answers["text_to_image_java"]["meta"]["embeddings"] == "demo-sunset"
-    for name in ("lora", "lora_java"):
-        assert (answers[name]["meta"]["lora"], answers[name]["meta"]["lora_strength"]) == (
-            "demo-floor",
-            "0.45",
-        )
 
 
 def test_a_red_circle_on_a_blue_background_is_that(cluster: LocalCluster) -> None:
