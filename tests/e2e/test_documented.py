@@ -93,11 +93,11 @@ def site() -> Iterator[Site]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     folder = tmp_path_factory.mktemp("documented")
     models = {"demo": str(DEMO / "model"), "flux": str(save_flux(folder / "flux"))}
-    settings = {
-        "PRINTWORKS_MODELS": json.dumps(models),
-        "PRINTWORKS_SAFETY_CHECKER": str(save_safety_checker(folder / "checker")),
-    }
-    with running_cluster(folder / "data", **settings) as cluster:
+    with running_cluster(
+        folder / "data",
+        PRINTWORKS_MODELS=json.dumps(models),
+        PRINTWORKS_SAFETY_CHECKER=str(save_safety_checker(folder / "checker")),
+    ) as cluster:
         yield cluster
 
 
