@@ -11,6 +11,8 @@ from shared.jobs import Role
 from shared.storage import CONTENT_TYPES, FolderStorage, input_name
 from tests.support.jobs import make_spec
 
+A_PREFIX = "6acf249e-7aa7-4281-9640-a7f5a3086a04"
+
 
 def test_a_file_is_found_only_once_it_is_written(tmp_path: Path) -> None:
     storage, name = FolderStorage(tmp_path, 60), make_spec().file_names[0]
@@ -25,7 +27,7 @@ def test_a_file_is_found_only_once_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "x.png", "", ".writing-abc", "a" * 36 + "-0.exe", f"{uuid.uuid4()}-init"]
+    "name", ["../../etc/passwd", "x.png", "", ".writing-abc", "a" * 36 + "-0.exe", f"{A_PREFIX}-init"]
 )
 def test_a_name_that_is_not_ours_is_neither_found_nor_written(tmp_path: Path, name: str) -> None:
     storage = FolderStorage(tmp_path, 60)
@@ -97,7 +99,7 @@ def test_inputs_are_no_finished_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "init", "../x-init", f"{uuid.uuid4()}-other", f"{uuid.uuid4()}-init.png", f"{uuid.uuid4()}-0"],
+    ["", "init", "../x-init", f"{A_PREFIX}-other", f"{A_PREFIX}-init.png", f"{A_PREFIX}-0"],
 )
 def test_an_input_under_another_name_is_neither_read_nor_written(tmp_path: Path, name: str) -> None:
     storage = FolderStorage(tmp_path, 60)

@@ -1,0 +1,76 @@
+"""The requests in docs/API.md are real, and so are the answers behind them."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.settings import DEMO
+from tests.support.processes import LocalCluster, running_cluster
+from tests.support.tiny_finishing import save_safety_checker
+from tests.support.tiny_flux import save_flux
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXAMPLES: list[tuple[str, str]] = re.findall(
+    r"^```sh\n(curl .*?)^```\n\n```json\n(.*?)^```",
+    (PROJECT / "docs" / "API.md").read_text(),
+    re.DOTALL | re.MULTILINE,
+)
+CHANGING = ("file_prefix",)
+
+
+def name_of(command: str) -> str:
+    found = re.search(r"/enterprise/(\S+)", command)
+    assert found
+    return found.group(1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """As `make run` starts it, with a safety checker and a Flux model besides."""
+    folder = tmp_path_factory.mktemp("api")
+    models = {"demo": str(DEMO / "model"), "flux": str(save_flux(folder / "flux"))}
+    with running_cluster(
+        folder / "data",
+        PRINTWORKS_MODELS=json.dumps(models),
+        PRINTWORKS_SAFETY_CHECKER=str(save_safety_checker(folder / "checker")),
+    ) as cluster:
+        yield cluster
+
+
+def shape(said: Any) -> Any:
+    """Keys in their order and the kinds of values, all the way down."""
+    if isinstance(said, dict):
+        return [(key, shape(value)) for key, value in said.items()]
+    if isinstance(said, list):
+        return [shape(value) for value in said]
+    return type(said)
+
+
+def test_every_endpoint_that_makes_something_has_an_example() -> None:
+    assert [name_of(command) for command, _ in EXAMPLES] == [
+        *("text2img", "img2img", "inpaint", "controlnet", "text2video", "super_resolution"),
+        *("upload_image", "nsfw_image_check", "flux/text2img"),
+    ]
+
+
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[name_of(command) for command, _ in EXAMPLES])
+def test_a_request_of_the_page_gets_the_answer_of_the_page(
+    cluster: LocalCluster, command: str, shown: str
+) -> None:
+    here = command.replace("http://127.0.0.1:8000", cluster.url)
+
+    ran = subprocess.run(
+        ["bash", "-c", here], cwd=PROJECT, capture_output=True, text=True, timeout=120, check=True
+    )
+
+    said, expected = json.loads(ran.stdout), json.loads(shown)
+    assert shape(said) == shape(expected)
+    for changing in CHANGING:
+        assert said.get("meta", {}).pop(changing, "a") != expected.get("meta", {}).pop(changing, "b")
+    assert said.get("meta") == expected.get("meta")
+    assert said.get("has_nsfw_concept") == expected.get("has_nsfw_concept")
