@@ -1,6 +1,5 @@
 """Prompts into embeddings: diffusers' own for plain prompts, and what diffusers lacks, computed by hand."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from shared.errors import GenerationFailed
 from tests.support import tiny
-from tests.support.painting import assert_same, painted, request, running_engine, stock_picture
+from tests.support.painting import assert_same, painted, request, stock_picture
 from worker.gpu.engine import Ask, Engine
 from worker.gpu.models.embeddings import read_embedding
 from worker.gpu.models.loaded import from_pipeline
@@ -31,12 +30,6 @@ def sd() -> diffusers.StableDiffusionPipeline:
 @pytest.fixture
 def xl() -> diffusers.StableDiffusionXLPipeline:
     return tiny.stable_diffusion_xl()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def conditions(kit: Kit, wanted: PictureRequest) -> Conditions:

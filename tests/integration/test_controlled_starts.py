@@ -1,6 +1,5 @@
 """Pictures that start from a picture are steered by ControlNets as in diffusers' own pipelines."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.support import tiny
-from tests.support.painting import assert_same, painted, request, running_engine, sibling, stock_picture
+from tests.support.painting import assert_same, painted, request, sibling, stock_picture
 from worker.gpu.engine import Engine, Pixels
 from worker.gpu.models.controlnets import load_controlnet, require_fit
 from worker.gpu.models.loaded import from_pipeline
@@ -36,12 +35,6 @@ def blocks(seed: int) -> Pixels:
 PICTURE, SHOWN = blocks(0), blocks(1)
 HOLE = np.full((64, 64), 255, np.uint8)
 """All of the picture, so that nothing is put back over what was made."""
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.mark.parametrize("guess_mode", [False, True], ids=["prompts lead too", "guess mode"])

@@ -106,12 +106,6 @@ def made_studio(family: str, folder: Path, **model_options: Any) -> Studio:
     return Studio(family, Kit(model=model, vae=model.vae, controlnets=loaded), pipeline, nets)
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
-
-
 def control(name: str = "canny", scale: float = 1.0, *, seed: int = 0, width: int = 64) -> Control:
     return Control(name, hint_of(blocks(seed, width=width)), scale)
 

@@ -1,7 +1,7 @@
 """Films of both families, loaded from real folders and made by the engine, against the stock pipelines."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from shared.errors import Cancelled, GenerationFailed
 from shared.schedulers import SCHEDULERS
 from tests.support import tiny, tiny_video
 from tests.support.filming import film_request, filmed, stock_film, submit_film
-from tests.support.painting import assert_same, painted, request, running_engine, submit
+from tests.support.painting import assert_same, painted, request, submit
 from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine
 from worker.gpu.filming import (
@@ -74,12 +74,6 @@ def families(folders: dict[str, Path]) -> dict[str, Family]:
 @pytest.fixture(params=["animatediff", "wan"])
 def family(families: dict[str, Family], request: pytest.FixtureRequest) -> Family:
     return families[request.param]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 SAMPLERS = ["UniPCMultistepScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.support.flux_painting import (
     submit_flux,
 )
 from tests.support.lora_files import transformer_lora
-from tests.support.painting import assert_same, running_engine
+from tests.support.painting import assert_same
 from tests.support.tiny_finishing import ALWAYS, image_processor, safety_checker
 from tests.support.tiny_flux import flux, save_flux
 from tests.support.waiting import wait_until
@@ -65,12 +65,6 @@ def kit(pipeline: FluxPipeline) -> FluxKit:
 @pytest.fixture
 def dev_kit(dev: FluxPipeline) -> FluxKit:
     return FluxKit(from_pipeline("dev", dev))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.mark.parametrize("scheduler", FLOW_SCHEDULERS)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.support.painting import (
     assert_same,
     painted,
     request,
-    running_engine,
     sibling,
     started_stock_picture,
     stock_picture,
@@ -41,11 +39,7 @@ MADE_FOR_IT: dict[str, Any] = {
     "sd1 that sees the hole": lambda: tiny.stable_diffusion(in_channels=tiny.INPAINTING),
     "sdxl that sees the hole": lambda: tiny.stable_diffusion_xl(in_channels=tiny.INPAINTING),
 }
-FAMILIES: dict[str, Any] = {
-    "sd1": tiny.stable_diffusion,
-    "sd2": lambda: tiny.stable_diffusion(prediction_type="v_prediction"),
-    "sdxl": tiny.stable_diffusion_xl,
-} | MADE_FOR_IT
+FAMILIES: dict[str, Any] = {**tiny.FAMILIES, **MADE_FOR_IT}
 SOME_SCHEDULERS = (
     "EulerAncestralDiscreteScheduler",
     "DDIMScheduler",
@@ -64,17 +58,6 @@ def pipeline(request: pytest.FixtureRequest) -> diffusers.DiffusionPipeline:
 @pytest.fixture(scope="module", params=MADE_FOR_IT)
 def seeing(request: pytest.FixtureRequest) -> diffusers.DiffusionPipeline:
     return MADE_FOR_IT[request.param]()
-
-
-@pytest.fixture
-def kit(pipeline: diffusers.DiffusionPipeline) -> Kit:
-    return Kit.plain(from_pipeline("tiny", pipeline))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def stock(pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest) -> Pixels:

@@ -26,7 +26,6 @@ from tests.support.painting import (
     assert_same,
     painted,
     request,
-    running_engine,
     sibling,
     stock_picture,
     submit,
@@ -45,12 +44,6 @@ ON_CPU = Precision.choose("cpu", "fp32")
 PLAIN, PLUS = "ip-adapter_sd15", "ip-adapter-plus-face_sd15"
 PLAIN_XL, PLUS_XL = "ip-adapter_sdxl", "ip-adapter-plus_sdxl_vit-h"
 FACE_XL = "ip-adapter-plus-face_sdxl_vit-h"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

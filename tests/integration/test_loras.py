@@ -1,6 +1,6 @@
 """LoRAs: every format means what it means in diffusers, and no job hears another's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from shared.errors import GenerationFailed
 from shared.jobs import LoraUse
 from tests.support import tiny
 from tests.support.lora_files import diffusers_lora, kohya_lora, old_diffusers_lora
-from tests.support.painting import assert_same, painted, request, running_engine, stock_picture, submit
+from tests.support.painting import assert_same, painted, request, stock_picture, submit
 from worker.gpu.engine import Engine
 from worker.gpu.models import adapters
 from worker.gpu.models.adapters import Lora, read_lora
@@ -27,12 +27,6 @@ def pipeline() -> diffusers.StableDiffusionPipeline:
 @pytest.fixture(scope="module")
 def model(pipeline: diffusers.StableDiffusionPipeline) -> LoadedModel:
     return from_pipeline("tiny", pipeline)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Pictures equal those of diffusers' own pipelines, alone and in mixed company: SD 1.x, SD 2.x, SDXL."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import diffusers
@@ -15,7 +14,6 @@ from tests.support.painting import (
     assert_same,
     painted,
     request,
-    running_engine,
     sibling,
     stock_picture,
     submit,
@@ -26,28 +24,6 @@ from worker.gpu.models.loaded import from_pipeline
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
 from worker.gpu.painting.denoising import SECOND_PASS_STRENGTH
 from worker.gpu.schedulers import Sampling, make_scheduler
-
-FAMILIES: dict[str, Any] = {
-    "sd1": tiny.stable_diffusion,
-    "sd2": lambda: tiny.stable_diffusion(prediction_type="v_prediction"),
-    "sdxl": tiny.stable_diffusion_xl,
-}
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def pipeline(request: pytest.FixtureRequest) -> diffusers.DiffusionPipeline:
-    return FAMILIES[request.param]()
-
-
-@pytest.fixture
-def kit(pipeline: diffusers.DiffusionPipeline) -> Kit:
-    return Kit.plain(from_pipeline("tiny", pipeline))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

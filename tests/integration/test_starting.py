@@ -1,7 +1,6 @@
 """Pictures that start from a picture equal those of diffusers' image-to-image pipelines, in any company."""
 
 import dataclasses
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,6 @@ from tests.support.painting import (
     assert_same,
     painted,
     request,
-    running_engine,
     sibling,
     started_stock_picture,
     stock_picture,
@@ -31,28 +29,6 @@ from worker.gpu.painting import Kit, PictureRequest, SelfAttention, paint
 from worker.gpu.painting.autoencoder import MOST_POSITIONS, scaled, unscaled
 from worker.gpu.schedulers import Sampling, make_scheduler
 from worker.gpu.studio.plan import SAG_SCHEDULERS
-
-FAMILIES: dict[str, Any] = {
-    "sd1": tiny.stable_diffusion,
-    "sd2": lambda: tiny.stable_diffusion(prediction_type="v_prediction"),
-    "sdxl": tiny.stable_diffusion_xl,
-}
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def pipeline(request: pytest.FixtureRequest) -> diffusers.DiffusionPipeline:
-    return FAMILIES[request.param]()
-
-
-@pytest.fixture
-def kit(pipeline: diffusers.DiffusionPipeline) -> Kit:
-    return Kit.plain(from_pipeline("tiny", pipeline))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def stock(pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest) -> Pixels:

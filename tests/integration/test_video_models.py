@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import diffusers
@@ -13,7 +12,7 @@ import torch
 from shared.errors import GenerationFailed
 from tests.support import tiny, tiny_video
 from tests.support.filming import film_request, filmed, stock_film
-from tests.support.painting import assert_same, running_engine
+from tests.support.painting import assert_same
 from worker.gpu.engine import Engine
 from worker.gpu.filming import VideoModel, expected_bytes, load_video_model, measured_bytes
 from worker.gpu.models.precision import Precision
@@ -32,12 +31,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def animatediff(folders: dict[str, Path]) -> VideoModel:
     return load_video_model("animatediff", folders["checkpoint"], FP32, folders["adapter"])
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    with running_engine() as engine:
-        yield engine
 
 
 def test_a_whole_animatediff_folder_needs_no_motion_adapter(

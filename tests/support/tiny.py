@@ -1,5 +1,6 @@
 """Tiny random models in the real formats: right in shape and in every code path, meaningless in content."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,13 @@ def outspoken(network: ControlNetModel) -> ControlNetModel:
     for layer in (reader.conv_in, *reader.blocks):
         torch.nn.init.kaiming_normal_(layer.weight)
     return network.eval()
+
+
+FAMILIES: dict[str, Callable[[], StableDiffusionPipeline | StableDiffusionXLPipeline]] = {
+    "sd1": stable_diffusion,
+    "sd2": lambda: stable_diffusion(prediction_type="v_prediction"),
+    "sdxl": stable_diffusion_xl,
+}
 
 
 def save_stable_diffusion(folder: Path, seed: int = 0) -> Path:

@@ -1,6 +1,5 @@
 """What every request for a job shares, and what the fields of several endpoints are made of."""
 
-import secrets
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +8,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from api.wire.loose import LONGEST_TEXT, AnyScalar, OptionalText, Switch, WholeNumber
+from api.wire.loose import AnyScalar, OptionalText, Switch, WholeNumber
 from shared.jobs import AnySpec, Dialect, InputPicture, Role
 from shared.settings import Settings
-
-LARGEST_SEED = 2**63 - 8
-"""Leaves room for `seed + i` of the last picture."""
-RANDOM_SEED = -1
-SMALLEST_SIDE, SIDE_STEP = 64, 8
 
 
 @dataclass(frozen=True)
@@ -101,16 +95,6 @@ def given(**fields: tuple[str, str | None]) -> dict[Role, GivenPicture]:
     return {Role(role): GivenPicture(field, value) for role, (field, value) in fields.items() if value}
 
 
-def drawn(seed: int) -> int:
-    """The seed, or a random one for "random"."""
-    return secrets.randbelow(2**32) if seed == RANDOM_SEED else seed
-
-
-def check_side(name: str, value: int, largest: int) -> None:
-    if not SMALLEST_SIDE <= value <= largest:
-        raise wrong(name, f"must be between {SMALLEST_SIDE} and {largest}")
-
-
 def limits(info: ValidationInfo) -> Settings:
     """The server's settings, which come as the context."""
     return info.context or Settings()
@@ -129,16 +113,7 @@ def one_of(*names: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _multiple_of_the_step(value: int) -> int:
-    if value % SIDE_STEP:
-        raise PydanticCustomError("sentence", f"must be divisible by {SIDE_STEP}")
-    return value
-
-
-Side = Annotated[WholeNumber, AfterValidator(_multiple_of_the_step)]
-Prompt = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Id = Annotated[str, Field(max_length=200)]
-Seed = Annotated[WholeNumber, Field(ge=RANDOM_SEED, le=LARGEST_SEED)]
 
 
 class ModelId(BaseModel):

@@ -1,45 +1,19 @@
 """Body of the endpoint that makes videos."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from api.wire.loose import Number, OptionalText, Switch, WholeNumber
-from api.wire.requests.body import (
-    RANDOM_SEED,
-    Id,
-    JobBody,
-    Needed,
-    Order,
-    Prompt,
-    Seed,
-    Side,
-    check_side,
-    drawn,
-    limits,
-    one_of,
-    wrong,
-)
+from api.wire.requests.body import Needed, Order, limits, one_of, wrong
+from api.wire.requests.canvas import CanvasBody, drawn
 from shared.jobs import FilmSpec
 from shared.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 
 
-class Text2Video(JobBody):
+class Text2Video(CanvasBody):
     """Body of `text2video`."""
 
-    spellings: ClassVar[Mapping[str, str]] = {"steps": "num_inference_steps"}
-
-    model_id: Id
-    """Id of the video model."""
-    prompt: Prompt
-    """What to show."""
-    negative_prompt: OptionalText = None
-    """What not to show."""
-    width: Side = 512
-    """Pixels, a multiple of 8, from 64 to the server's largest side (1024)."""
-    height: Side = 512
-    """Pixels, as the width."""
     num_frames: Annotated[WholeNumber, Field(ge=1)] = 16
     """Pictures in the video, up to the server's limit (64)."""
     fps: Annotated[WholeNumber, Field(ge=1, le=60)] = 8
@@ -48,21 +22,15 @@ class Text2Video(JobBody):
     """Name of the sampler."""
     use_karras_sigmas: Switch = False
     """Noise levels as Karras et al. space them, where the scheduler can."""
-    num_inference_steps: Annotated[WholeNumber, Field(ge=1, le=50)] = 21
-    """Denoising steps."""
     enhance_prompt: Switch = True
     """Add style words to the prompt."""
     guidance_scale: Annotated[Number, Field(ge=1, le=20)] = 7.5
     """How strongly the prompt is followed."""
     clip_skip: Annotated[WholeNumber, Field(ge=1, le=8)] = 1
     """Which layer of the text encoder is heard, counted from its end, by models that have such an encoder."""
-    seed: Seed = RANDOM_SEED
-    """Same seed, same request: same video. `null` or -1: random, and reported in the answer."""
 
     @model_validator(mode="after")
-    def _size_fits(self, info: ValidationInfo) -> Self:
-        check_side("width", self.width, limits(info).max_side)
-        check_side("height", self.height, limits(info).max_side)
+    def _length_fits(self, info: ValidationInfo) -> Self:
         if self.num_frames > limits(info).max_frames:
             raise wrong("num_frames", f"must be between 1 and {limits(info).max_frames}")
         return self

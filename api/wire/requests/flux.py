@@ -1,26 +1,12 @@
 """Bodies of the flux family: fewer fields, and defaults of its own."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field
 
-from api.wire.loose import Number, OptionalText, PictureText, Switch, WholeNumber
-from api.wire.requests.body import (
-    RANDOM_SEED,
-    GivenPicture,
-    Id,
-    JobBody,
-    Needed,
-    Order,
-    Prompt,
-    Seed,
-    Side,
-    check_side,
-    drawn,
-    given,
-    limits,
-)
+from api.wire.loose import Number, PictureText, Switch, WholeNumber
+from api.wire.requests.body import GivenPicture, Id, Needed, Order, given
+from api.wire.requests.canvas import PicturesBody, drawn
 from shared.jobs import Kind, PictureSpec, Role
 from shared.missing import missing_checker
 from shared.schedulers import FLOW_SCHEDULER
@@ -30,23 +16,11 @@ FLUX = "flux"
 TRUE_CFG_SCALE = 2.0
 
 
-class FluxText2Img(JobBody):
+class FluxText2Img(PicturesBody):
     """Body of `flux/text2img`."""
-
-    spellings: ClassVar[Mapping[str, str]] = {"steps": "num_inference_steps"}
 
     model_id: Id = FLUX
     """Id of the Flux model, if the server has several."""
-    prompt: Prompt
-    """What to show."""
-    negative_prompt: OptionalText = None
-    """What not to show: each step then calls the model twice."""
-    width: Side = 512
-    """Pixels, a multiple of 8, from 64 to the server's largest side (1024)."""
-    height: Side = 512
-    """Pixels, as the width."""
-    samples: Annotated[WholeNumber, Field(ge=1, le=4)] = 1
-    """Number of pictures; picture `i` is made with `seed + i`."""
     num_inference_steps: Annotated[WholeNumber, Field(ge=1, le=50)] = 10
     """Denoising steps."""
     guidance_scale: Annotated[Number, Field(ge=0, le=20)] = 3.5
@@ -55,18 +29,6 @@ class FluxText2Img(JobBody):
     """How strongly the picture is led away from the negative prompt; 1 ignores it."""
     safety_checker: Switch = False
     """Look for sensitive pictures and replace them."""
-    seed: Seed = RANDOM_SEED
-    """Same seed, same request: same picture. `null` or -1: random, and reported in `meta.seed`."""
-    base64: Switch = False
-    """The output files hold base64 text instead of PNG."""
-    deterministic: Switch = False
-    """Bit-identical files under any load. Not part of the original protocol."""
-
-    @model_validator(mode="after")
-    def _size_fits(self, info: ValidationInfo) -> Self:
-        check_side("width", self.width, limits(info).max_side)
-        check_side("height", self.height, limits(info).max_side)
-        return self
 
     @property
     def needed(self) -> list[Needed]:

@@ -1,7 +1,6 @@
 """Bodies of the endpoints that paint pictures: text2img, img2img, inpaint."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -15,23 +14,8 @@ from api.wire.loose import (
     Switch,
     WholeNumber,
 )
-from api.wire.requests.body import (
-    RANDOM_SEED,
-    GivenPicture,
-    Id,
-    JobBody,
-    Needed,
-    Order,
-    Prompt,
-    Seed,
-    Side,
-    check_side,
-    drawn,
-    given,
-    limits,
-    one_of,
-    wrong,
-)
+from api.wire.requests.body import GivenPicture, Needed, Order, given, limits, one_of, wrong
+from api.wire.requests.canvas import PicturesBody, drawn
 from shared.ip_adapters import IP_ADAPTERS
 from shared.jobs import IP_ADAPTER_SCALE, IpAdapterUse, Kind, LoraUse, PictureSpec, Role
 from shared.missing import NO_TRANSLATOR, missing_checker
@@ -42,29 +26,11 @@ from shared.settings import Settings
 WEAKEST_LORA, STRONGEST_LORA = 0.1, 1.0
 
 
-class PaintingBody(JobBody):
+class PaintingBody(PicturesBody):
     """What all of them take."""
 
-    spellings: ClassVar[Mapping[str, str]] = {"steps": "num_inference_steps"}
-
-    model_id: Id
-    """Id of the model that makes the picture."""
-    prompt: Prompt
-    """What to show. `(word:1.3)`, `((word))` and `[word]` weigh words, BREAK begins a new part."""
-    negative_prompt: OptionalText = None
-    """What not to show."""
-    width: Side = 512
-    """Pixels, a multiple of 8, from 64 to the server's largest side (1024)."""
-    height: Side = 512
-    """Pixels, as the width."""
-    samples: Annotated[WholeNumber, Field(ge=1, le=4)] = 1
-    """Number of pictures; picture `i` is made with `seed + i`."""
-    num_inference_steps: Annotated[WholeNumber, Field(ge=1, le=50)] = 21
-    """Denoising steps."""
     guidance_scale: Annotated[Number, Field(ge=1, le=20)] = 7.5
     """How strongly the prompt is followed; 1 switches classifier-free guidance off."""
-    seed: Seed = RANDOM_SEED
-    """Same seed, same request: same picture. `null` or -1: random, and reported in `meta.seed`."""
     scheduler: Annotated[OptionalText, one_of(*SCHEDULERS)] = None
     """Name of the sampler."""
     use_karras_sigmas: Switch = True
@@ -94,11 +60,6 @@ class PaintingBody(JobBody):
     """Merge similar positions in the model's attention: faster for large pictures."""
     upscale: Switch = False
     """Enlarge the finished picture two times."""
-    base64: Switch = False
-    """The output files hold base64 text instead of PNG."""
-    deterministic: Switch = False
-    """Bit-identical files under any load, at the price of sharing no work with other jobs. Not part of the
-    original protocol."""
 
     @model_validator(mode="after")
     def _lora_lists_fit(self) -> Self:
@@ -113,15 +74,6 @@ class PaintingBody(JobBody):
         if not all(WEAKEST_LORA <= strength <= STRONGEST_LORA for strength in strengths):
             raise wrong("lora_strength", f"must be between {WEAKEST_LORA:g} and {STRONGEST_LORA:g}")
         return self
-
-    @model_validator(mode="after")
-    def _size_fits(self, info: ValidationInfo) -> Self:
-        check_side("width", self.width, self._widest(info))
-        check_side("height", self.height, limits(info).max_side)
-        return self
-
-    def _widest(self, info: ValidationInfo) -> int:
-        return limits(info).max_side
 
     @property
     def needed(self) -> list[Needed]:
