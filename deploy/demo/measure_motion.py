@@ -26,7 +26,7 @@ CIRCLE = Prompt(
     text="a red circle on a blue background",
     scene=Scene(shape="circle", colour="red", background="blue"),
 )
-ASKED = (CIRCLE, *prompts.MAIN[::3])
+ASKED = (CIRCLE, *prompts.MAIN[1::6])
 
 Frames = NDArray[np.uint8]
 """frames x height x width x 3."""
@@ -47,6 +47,7 @@ class Filmer:
             scheduler=still.scheduler,
         )
         self.pipeline.set_progress_bar_config(disable=True)
+        self.painted: dict[tuple[str, int, int, int], Frames] = {}
 
     def film(
         self,
@@ -73,10 +74,13 @@ class Filmer:
         levels: Frames = (film * 255).round().astype(np.uint8)
         return levels
 
-    def stills(self, text: str, *, count: int, steps: int = 20, side: int = 128) -> Frames:
-        """As many pictures of the same prompt, each of its own seed."""
-        pictures = self.painter.paint([text] * count, seeds=range(count), steps=steps, side=side)
-        return np.stack([np.asarray(picture) for picture in pictures])
+    def stills(self, text: str, *, count: int = 8, steps: int = 20, side: int = 128) -> Frames:
+        """As many pictures of the same prompt, each of its own seed; painted once."""
+        key = (text, count, steps, side)
+        if key not in self.painted:
+            pictures = self.painter.paint([text] * count, seeds=range(count), steps=steps, side=side)
+            self.painted[key] = np.stack([np.asarray(picture) for picture in pictures])
+        return self.painted[key]
 
 
 def restlessness(frames: Frames) -> float:
@@ -105,7 +109,6 @@ class Row:
     name: str
     frames: int = 8
     side: int = 128
-    steps: int = 20
     scheduler: str = "DPM++ multistep"
 
 
@@ -113,8 +116,6 @@ ROWS = [
     Row(name="8 frames"),
     Row(name="16 frames", frames=16),
     Row(name="8 frames, DDIM", scheduler="DDIM"),
-    Row(name="8 frames, Euler", scheduler="Euler"),
-    Row(name="8 frames, UniPC", scheduler="UniPC"),
     Row(name="8 frames, 64 px", side=64),
 ]
 
@@ -126,13 +127,12 @@ def line(filmer: Filmer, row: Row, asked: Sequence[Prompt]) -> str:
             prompt.text,
             seed=seed,
             frames=row.frames,
-            steps=row.steps,
             side=row.side,
             scheduler=row.scheduler,
         )
         for seed, prompt in enumerate(asked)
     ]
-    stills = [filmer.stills(prompt.text, count=8, steps=row.steps, side=row.side) for prompt in asked]
+    stills = [filmer.stills(prompt.text, side=row.side) for prompt in asked]
     verdicts = [judge(Image.fromarray(frame)) for film in films for frame in film]
     right = ", ".join(f"{field} {share_right(field, verdicts, asked):.2f}" for field in COLOURS_AND_SHAPE)
     restless, apart = (np.mean([restlessness(each) for each in some]) for some in (films, stills))

@@ -20,7 +20,7 @@ from tests.support.painting import assert_same, running_engine
 from worker.gpu.filming import encode_mp4, load_video_model
 from worker.gpu.models.precision import Precision
 
-ASKED = (CIRCLE, *prompts.MAIN[1:8:2])
+ASKED = (CIRCLE, *prompts.MAIN[1:6:2])
 FRAMES, STEPS = 8, 10
 RIGHT_FLOORS = {"colour": 0.95, "background": 0.95, "shape": 0.7}
 MOST_RESTLESS = 0.6
