@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deploy.demo import prompts
-from deploy.demo.drawing import SHAPES, Scene
+from deploy.demo.drawing import Scene
 from deploy.demo.judge import judge
 from deploy.demo.measure import COLOURS_AND_SHAPE, SCHEDULERS, USUAL_GUIDANCE, Painter, share_right
 from deploy.demo.prompts import Prompt
@@ -152,7 +152,7 @@ def main() -> None:
     arguments = parser.parse_args()
     filmer = Filmer(arguments.motion)
     if arguments.samples:
-        some = [CIRCLE, *prompts.MAIN[1 : len(SHAPES) // 2]]
+        some = [CIRCLE, *prompts.MAIN[:4]]
         sheet([filmer.film(prompt.text, seed=seed) for seed, prompt in enumerate(some)]).save(
             arguments.samples
         )
