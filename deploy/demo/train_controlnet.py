@@ -16,7 +16,7 @@ from diffusers import ControlNetModel
 
 from deploy.demo.measure import MODEL
 from deploy.demo.train import WithFields
-from deploy.demo.training.controlnet import new_controlnet, train_controlnet
+from deploy.demo.training.controlnet import ControlNetPlan, new_controlnet, train_controlnet
 from deploy.demo.training.lora import Studio
 
 
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=24.0, help="time for the training")
     parser.add_argument("--start", type=Path, help="go on from this result instead of from the model's UNet")
     parser.add_argument("--seed", type=int, default=31, help="another one draws other lessons")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest one")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
     handler = logging.StreamHandler()
@@ -38,7 +39,10 @@ def main() -> None:
     controlnet = ControlNetModel.from_pretrained(start) if start else new_controlnet(studio.model / "unet")
     unfinished = arguments.out.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    train_controlnet(controlnet, unfinished, studio, minutes=arguments.minutes, seed=arguments.seed)
+    plan = ControlNetPlan(
+        minutes=arguments.minutes, seed=arguments.seed, learning_rate=arguments.learning_rate
+    )
+    train_controlnet(controlnet, unfinished, studio, plan)
     shutil.rmtree(arguments.out, ignore_errors=True)
     unfinished.rename(arguments.out)
 

@@ -68,7 +68,7 @@ def test_half_the_scale_holds_less_to_the_edges(
     assert none < some < whole
 
 
-@pytest.mark.parametrize(("field", "floor"), [("colour", 0.8), ("background", 0.8), ("shape", 0.7)])
+@pytest.mark.parametrize(("field", "floor"), [("colour", 0.8), ("background", 0.8), ("shape", 0.5)])
 def test_colours_are_the_prompts_and_shapes_the_edges(
     traced: list[Image.Image], field: str, floor: float
 ) -> None:

@@ -27,7 +27,8 @@ from worker.gpu.hints.classic import canny
 
 logger = logging.getLogger(__name__)
 
-LEARNING_RATE, WARMUP = 1e-3, 50
+WARMUP = 50
+"""Steps."""
 HINT_CHANNELS = (8, 16, 24, 32)
 """How wide the layers are that bring the edges down to the size of latents: far less than usual, for edges
 are plain, and these layers are the only ones that see every pixel."""
@@ -163,21 +164,28 @@ class Apprentice:
         return predicted.float()
 
 
-def train_controlnet(
-    controlnet: ControlNetModel, folder: Path, studio: Studio, *, minutes: float, seed: int
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ControlNetPlan:
+    """One round of training."""
+
+    minutes: float
+    seed: int
+    learning_rate: float
+
+
+def train_controlnet(controlnet: ControlNetModel, folder: Path, studio: Studio, plan: ControlNetPlan) -> None:
     """Trains in place; leaves the averaged weights in the folder, now and then on the way and at the end."""
-    rng = Random(seed)
-    lessons = edge_lessons(studio, seed=seed)
+    rng = Random(plan.seed)
+    lessons = edge_lessons(studio, seed=plan.seed)
     logger.info("drawn", extra={"lessons": sum(LESSON_COUNTS.values())})
     apprentice, listener = Apprentice(studio, controlnet), studio.listener(rng, say=say_colours)
     parameters = list(controlnet.parameters())
     optimizer = torch.optim.AdamW(
-        parameters, lr=LEARNING_RATE, weight_decay=1e-3, betas=(0.9, 0.99), fused=True
+        parameters, lr=plan.learning_rate, weight_decay=1e-3, betas=(0.9, 0.99), fused=True
     )
     average, recent = Average(parameters, decay=0.995), []
-    for step, progress in steps_for(minutes):
-        set_learning_rate(optimizer, LEARNING_RATE * cosine(step, progress, warmup=WARMUP))
+    for step, progress in steps_for(plan.minutes):
+        set_learning_rate(optimizer, plan.learning_rate * cosine(step, progress, warmup=WARMUP))
         side = rng.choices(list(DIETS), [diet.share for diet in DIETS.values()])[0]
         rows = torch.randint(len(lessons[side].scenes), (DIETS[side].batch,))
         words = listener.hear(lessons[side], rows.tolist())
