@@ -23,7 +23,6 @@ class FilmSpec(JobSpec):
     guidance_scale: float
     scheduler: str
     use_karras_sigmas: bool = False
-    clip_skip: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)]
 
     @property

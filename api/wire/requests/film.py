@@ -26,8 +26,6 @@ class Text2Video(CanvasBody):
     """Add style words to the prompt."""
     guidance_scale: Annotated[Number, Field(ge=1, le=20)] = 7.5
     """How strongly the prompt is followed."""
-    clip_skip: Annotated[WholeNumber, Field(ge=1, le=8)] = 1
-    """Which layer of the text encoder is heard, counted from its end, by models that have such an encoder."""
 
     @model_validator(mode="after")
     def _length_fits(self, info: ValidationInfo) -> Self:
@@ -54,6 +52,5 @@ class Text2Video(CanvasBody):
             guidance_scale=self.guidance_scale,
             scheduler=self.scheduler or DEFAULT_SCHEDULER,
             use_karras_sigmas=self.use_karras_sigmas,
-            clip_skip=self.clip_skip,
             seed=drawn(self.seed),
         )
