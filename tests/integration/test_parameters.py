@@ -419,7 +419,7 @@ def test_a_model_that_is_not_here_fails_with_its_name(studio: Studio) -> None:
 
 
 def test_every_field_of_a_job_is_known_to_this_page() -> None:
-    """A parameter that is added needs its effect tested here; what input pictures do is on pages of its own."""
+    """A parameter that is added needs its effect tested here; what input pictures do has pages of its own."""
     said = set(re.findall(r"\w+", Path(__file__).read_text()))
     elsewhere = {"sampling", "start", "controls", "guess_mode", "ip"}
 
