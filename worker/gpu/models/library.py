@@ -92,12 +92,13 @@ class Library:
     def kit(self, spec: PictureSpec) -> Iterator[Kit | FluxKit]:
         """What the job's pictures are made with."""
         catalogue, upscaler_id, hint = self._catalogue, self._settings.upscaler_id, spec.hint
+        adapter = spec.ip_adapter if spec.ip_adapter and spec.ip_adapter.scale else None
         wanted = [
             catalogue.checkpoint(spec.model_id),
             catalogue.vae(spec.vae) if spec.vae else None,
             catalogue.upscaler(upscaler_id) if spec.upscale and upscaler_id else None,
             catalogue.checker() if spec.safety_checker else None,
-            *(catalogue.ip_adapter(spec.ip_adapter.adapter_id) if spec.ip_adapter else ()),
+            *(catalogue.ip_adapter(adapter.adapter_id) if adapter else ()),
             *(catalogue.controlnet(use.control_id) for use in (hint.controls if hint else ())),
         ]
         loras, embeddings = catalogue.loras(spec), catalogue.embeddings(spec)
@@ -117,9 +118,7 @@ class Library:
                 vae_id=spec.vae or "",
                 loras=loras,
                 embeddings=embeddings,
-                ip_adapter=IpAdapter(lent.one(IP_ADAPTER), lent.one(IMAGE_ENCODER))
-                if spec.ip_adapter
-                else None,
+                ip_adapter=IpAdapter(lent.one(IP_ADAPTER), lent.one(IMAGE_ENCODER)) if adapter else None,
                 controlnets=lent.all(CONTROLNET),
                 **finishing,
             )

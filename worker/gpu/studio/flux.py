@@ -12,9 +12,7 @@ from shared.jobs import Kind, Outcome, PictureSpec, Scalar
 from worker.gpu.flux import FluxKit, FluxRequest
 from worker.gpu.painting import Start
 from worker.gpu.schedulers import Sampling, what_runs_flow
-from worker.gpu.studio.guides import in_size, start_of
 from worker.gpu.studio.outcome import outcome_of
-from worker.gpu.studio.tools import Inputs
 
 IGNORED: dict[str, Scalar] = {
     **dict.fromkeys(("enhance_prompt", "multi_lingual", "tomesd", "self_attention", "panorama"), "no"),
@@ -69,11 +67,11 @@ class FluxPlan:
         )
 
 
-def plan_flux(spec: PictureSpec, kit: FluxKit, inputs: Inputs) -> FluxPlan:
+def plan_flux(spec: PictureSpec, kit: FluxKit, start: Start | None) -> FluxPlan:
     """Raises `GenerationFailed` for what Flux does not do here."""
     if spec.kind not in (Kind.TEXT2IMG, Kind.IMG2IMG):
         raise GenerationFailed(
             f"Model {spec.model_id} is a Flux model, which does text2img and img2img only: send a model_id "
             f"of Stable Diffusion for {spec.kind}."
         )
-    return FluxPlan(spec, kit, start_of(spec, in_size(spec, inputs)))
+    return FluxPlan(spec, kit, start)

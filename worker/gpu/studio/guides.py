@@ -33,16 +33,6 @@ ALONE = Guides()
 """The prompts alone."""
 
 
-def guides_for(tools: Tools, spec: PictureSpec, inputs: Inputs, kit: Kit, on_begin: OnBegin) -> Guides:
-    """Blocks while networks make hints."""
-    arrays = in_size(spec, inputs)
-    return Guides(
-        start=start_of(spec, arrays),
-        controls=_controls(tools, spec, arrays, on_begin) if spec.hint else (),
-        ip=_image_prompt(spec, inputs, kit),
-    )
-
-
 def in_size(spec: PictureSpec, inputs: Inputs) -> Arrays:
     return {
         role: np.asarray(fitted(image, spec.width, spec.height))
@@ -60,8 +50,11 @@ def start_of(spec: PictureSpec, arrays: Arrays) -> Start | None:
     return Start(arrays[Role.INIT], spec.strength, arrays.get(Role.MASK))
 
 
-def _controls(tools: Tools, spec: PictureSpec, arrays: Arrays, on_begin: OnBegin) -> tuple[Control, ...]:
-    assert spec.hint is not None  # noqa: S101 - the caller has looked
+def controls_of(tools: Tools, spec: PictureSpec, arrays: Arrays, on_begin: OnBegin) -> tuple[Control, ...]:
+    """Blocks while networks make hints. To be called before the job borrows its kit: two jobs that each hold
+    one and wait for room for a network would wait for ever."""
+    if spec.hint is None:
+        return ()
     made = [use for use in spec.hint.controls if _is_made(use, spec.hint)]
     run = through(tools.engine, on_begin, object() if spec.deterministic else None)
     picture = arrays.get(Role.CONTROL, arrays.get(Role.INIT))
@@ -95,10 +88,9 @@ def _is_made(use: ControlUse, hint: HintUse) -> bool:
     return hint.auto_hint or use.hint_type == INPAINT
 
 
-def _image_prompt(spec: PictureSpec, inputs: Mapping[Role, Image.Image], kit: Kit) -> ImagePrompt | None:
-    """Of scale 0 it would be none."""
+def image_prompt_of(spec: PictureSpec, inputs: Mapping[Role, Image.Image], kit: Kit) -> ImagePrompt | None:
     use = spec.ip_adapter
-    if use is None or kit.ip_adapter is None or use.scale == 0:
+    if use is None or kit.ip_adapter is None:  # of scale 0 the kit has none
         return None
     pixels = kit.ip_adapter.encoder.cropped(np.asarray(inputs[Role.IP_ADAPTER]))
     return ImagePrompt(use.adapter_id, use.scale, pixels)

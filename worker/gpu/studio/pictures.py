@@ -9,7 +9,7 @@ from worker.gpu.finishing.effects import cover
 from worker.gpu.flux import FluxKit, paint_flux
 from worker.gpu.painting import paint
 from worker.gpu.studio.flux import FluxPlan, plan_flux
-from worker.gpu.studio.guides import guides_for
+from worker.gpu.studio.guides import Guides, controls_of, image_prompt_of, in_size, start_of
 from worker.gpu.studio.plan import Plan, plan_job
 from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
 
@@ -24,14 +24,17 @@ def make_pictures(tools: Tools, spec: PictureSpec, inputs: Inputs, on_begin: OnB
         translate=spec.multi_lingual,
         enhance=spec.enhance_prompt,
     )
+    arrays = in_size(spec, inputs)
+    start, controls = start_of(spec, arrays), controls_of(tools, spec, arrays, on_begin)
     with tools.library.kit(spec) as kit:
         plan: Plan | FluxPlan
         programs: list[Program]
         if isinstance(kit, FluxKit):
-            plan = flux = plan_flux(spec, kit, inputs)
+            plan = flux = plan_flux(spec, kit, start)
             programs = [partial(paint_flux, kit, request) for request in flux.requests]
         else:
-            plan = sd = plan_job(spec, words, kit, guides_for(tools, spec, inputs, kit, on_begin))
+            guides = Guides(start, controls, image_prompt_of(spec, inputs, kit))
+            plan = sd = plan_job(spec, words, kit, guides)
             programs = [partial(paint, kit, request) for request in sd.requests]
         rendering = tools.engine.submit(programs)
         on_begin(rendering)
