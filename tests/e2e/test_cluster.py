@@ -156,6 +156,21 @@ def test_a_worker_killed_in_mid_job_costs_time_and_nothing_else(
     assert json.loads(receiver.requests[1].body)["id"] != job_id
 
 
+def test_restart_server_brings_a_new_worker_and_loses_no_job(cluster: LocalCluster) -> None:
+    before = cluster.process("worker.gpu.app").pid
+    job_id = text2img(cluster, num_inference_steps=50, samples=4, instant_response="yes")["id"]
+    wait_until(lambda: jobs_running(cluster))
+
+    said = httpx.post(f"{cluster.url}{ROOT}/restart_server", json={"key": "demo"}).json()
+
+    assert said == {"status": "success", "message": "server restarting"}
+    wait_until(lambda: not psutil.pid_exists(before), within_s=30)
+    wait_until(lambda: is_done(cluster, job_id), within_s=60)
+    again = text2img(cluster, num_inference_steps=5, instant_response="yes")["id"]
+    wait_until(lambda: is_done(cluster, again), within_s=60)
+    assert cluster.process("worker.gpu.app").pid != before
+
+
 @pytest.mark.parametrize("words", ["-m api", "worker.dispatcher.app", "valkey-server"])
 def test_any_other_process_that_dies_is_restarted(
     cluster: LocalCluster, receiver: Receiver, words: str
