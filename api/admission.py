@@ -1,5 +1,6 @@
 """Accepts jobs: the last checks, the pictures, then one call of the ledger. After it clients may hear yes."""
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -27,19 +28,22 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     Raises `BadRequest`, `BadPicture`, `ModelNotFound`, `IdempotencyConflict`; `LedgerUnavailable` or
     `StorageUnavailable` (nothing accepted).
     """
-    settings = gateway.settings
-    require_installed(wanted, settings)
+    settings, key = gateway.settings, _idempotency_key(request)
+    digest = await asyncio.to_thread(_digest, caller, request.url.path) if key else ""
+    if key and (known := await gateway.ledger.run(ledger.find(key, caller.key, digest))):
+        return await gateway.ledger.run(ledger.read(known, caller.key.tenant))
+    require_installed(wanted, settings, dialect)
     if wanted.webhook:
         try:
             check_url(wanted.webhook, settings.allow_private_hosts)
         except RefusedAddress as exc:
             raise BadRequest(f"webhook {exc.detail}") from None
-    idempotency_key, prefix = _idempotency_key(request), str(uuid.uuid4())
-    inputs = await take_inputs(gateway, request, prefix, wanted.pictures)
+    prefix = str(uuid.uuid4())
+    inputs = await take_inputs(gateway, request, caller, prefix, wanted.pictures)
     spec = wanted.to_spec(Order(settings, public_url(gateway, request), prefix, dialect, inputs))
-    call = ledger.accept(spec, caller.key, settings, idempotency_key=idempotency_key, digest=_digest(caller))
     try:
         _require_sane_size(spec, settings)
+        call = ledger.accept(spec, caller.key, settings, idempotency_key=key, digest=digest)
         accepted = await gateway.ledger.run(call)
     except (BadRequest, IdempotencyConflict):  # after any other error the job may have been accepted
         gateway.storage.drop_inputs(prefix)
@@ -47,20 +51,27 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
     if not accepted.is_new:
-        gateway.storage.drop_inputs(prefix)
-        return await gateway.ledger.run(ledger.read(accepted.job_id, caller.key.tenant))
+        return await made_before(gateway, caller, accepted.job_id, prefix)
     gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
     return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
 
 
-def require_installed(wanted: JobBody, settings: Settings) -> None:
+async def made_before(gateway: Gateway, caller: Caller, job_id: int, prefix: str) -> Job:
+    """By another request with the same key, or by this one, if only the ledger's first reply was lost."""
+    job = await gateway.ledger.run(ledger.read(job_id, caller.key.tenant))
+    if job.spec.file_prefix != prefix:
+        gateway.storage.drop_inputs(prefix)
+    return job
+
+
+def require_installed(wanted: JobBody, settings: Settings, dialect: Dialect) -> None:
     """Refuse now what no worker could do."""
     for needed in wanted.needed:
         installed = getattr(settings, needed.table)
         for name in needed.ids:
             if name not in installed:
                 raise ModelNotFound(f"{needed.what} not found: {name}")
-    missing = wanted.missing(settings)
+    missing = wanted.missing(settings, dialect)
     if missing:
         raise BadRequest(missing)
 
@@ -81,7 +92,7 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _digest(caller: Caller) -> str:
-    """Of the body without the API key, so that a rotated key does not look like another request."""
-    body = {name: value for name, value in caller.body.items() if name != "key"}
+def _digest(caller: Caller, path: str) -> str:
+    """Of the endpoint and the body without the API key, so that a rotated key is no other request."""
+    body = {name: value for name, value in caller.body.items() if name != "key"} | {"": path}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fastapi import Request
 
+from api.body import Caller
 from api.context import Gateway
 from api.public_url import public_url
 from api.wire.requests import GivenPicture
@@ -11,8 +12,10 @@ from shared.jobs import InputPicture, Role
 
 
 async def take_inputs(
-    gateway: Gateway, request: Request, file_prefix: str, given: Mapping[Role, GivenPicture]
+    gateway: Gateway, request: Request, caller: Caller, file_prefix: str, given: Mapping[Role, GivenPicture]
 ) -> dict[Role, InputPicture]:
     """Stored for the worker. Raises `BadPicture` or `StorageUnavailable`; nothing is stored then."""
     reached_at = public_url(gateway, request)
-    return await gateway.intake.take(given, file_prefix=file_prefix, public_url=reached_at)
+    return await gateway.intake.take(
+        given, tenant=caller.key.tenant, file_prefix=file_prefix, public_url=reached_at
+    )

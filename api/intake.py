@@ -8,9 +8,10 @@ import base64
 import contextlib
 import logging
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, TypeVarTuple
 
 from api.wire.requests import GivenPicture
@@ -27,9 +28,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
-DOWNLOADS_AT_ONCE = 16
-THREADS = 4
-"""Pictures that are decoded at once: the largest ones take half a gigabyte each."""
+DOWNLOADS_AT_ONCE, DOWNLOADS_PER_TENANT = 64, 16
+THREADS, THREADS_PER_TENANT = 4, 2
+"""Pictures that are decoded at once: the largest ones take half a gigabyte each. No tenant gets them all."""
 UNFETCHED = "Unable to fetch image from provided URL"
 IN_BASE64 = "base64"
 _NEITHER = "must be an http or https URL, or a picture in base64"
@@ -46,6 +47,14 @@ class Checked:
     height: int
 
 
+@dataclass
+class Share:
+    """What one tenant may occupy."""
+
+    downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS_PER_TENANT))
+    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(THREADS_PER_TENANT))
+
+
 class Intake:
     """One per gateway process: it bounds how many pictures are downloaded and decoded at a time."""
 
@@ -54,11 +63,12 @@ class Intake:
         self._storage = storage
         self._outbound = Outbound(settings.allow_private_hosts)
         self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self._shares: defaultdict[str, Share] = defaultdict(Share)
         # not asyncio's own threads: look-ups of slow names can occupy all of those
         self._threads = ThreadPoolExecutor(THREADS, "intake")
 
     async def take(
-        self, given: Mapping[Role, GivenPicture], *, file_prefix: str, public_url: str
+        self, given: Mapping[Role, GivenPicture], *, tenant: str, file_prefix: str, public_url: str
     ) -> dict[Role, InputPicture]:
         """Store the pictures of one request for the worker, by role.
 
@@ -67,7 +77,10 @@ class Intake:
         then.
         """
         given = {role: replace(one, value=one.value.strip()) for role, one in given.items()}
-        results = await asyncio.gather(*(self._checked(role, given[role], public_url) for role in given))
+        share = self._shares[tenant]
+        results = await asyncio.gather(
+            *(self._checked(role, given[role], share, public_url) for role in given)
+        )
         if refusals := [result.detail for result in results if isinstance(result, BadPicture)]:
             raise BadPicture("; ".join(refusals))
         checked = {
@@ -106,17 +119,20 @@ class Intake:
     def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def _checked(self, role: Role, given: GivenPicture, public_url: str) -> Checked | BadPicture:
+    async def _checked(
+        self, role: Role, given: GivenPicture, share: Share, public_url: str
+    ) -> Checked | BadPicture:
         try:
             with _about(given.field):
-                content = await self._content(given, public_url)
+                content = await self._content(given, share, public_url)
                 read = read_mask if role is Role.MASK else read_picture
-                picture = await self._in_thread(read, content, self._limits)
+                async with share.threads:
+                    picture = await self._in_thread(read, content, self._limits)
         except BadPicture as exc:
             return exc
         return Checked(content, *picture.size)
 
-    async def _content(self, given: GivenPicture, public_url: str) -> bytes:
+    async def _content(self, given: GivenPicture, share: Share, public_url: str) -> bytes:
         if not _is_url(given.value):
             content = await self._in_thread(self._in_base64, given.value)
             if content is None:
@@ -125,7 +141,7 @@ class Intake:
         address = given.value.partition("#")[0].partition("?")[0]
         own_name = self._own_name(address, public_url)
         if own_name is None:
-            async with self._downloads:
+            async with share.downloads, self._downloads:
                 content = await download(self._outbound, given.value, self._limits)
         else:
             content = await self._in_thread(self._own_file, own_name)

@@ -8,8 +8,15 @@ from shared.meta import meta
 Body = dict[str, Any]
 
 
+def inline_body(job: Job) -> Body:
+    """The answer to the request itself, if the job has ended by then."""
+    if isinstance(job.spec, CheckSpec) and job.state is JobState.SUCCEEDED:
+        return _seen(job)  # as documented: without status and id, which clients that ask later need
+    return finished_body(job)
+
+
 def finished_body(job: Job) -> Body:
-    """The body of a terminal job, without `track_id`."""
+    """The body of a terminal job, without `track_id`: what fetch answers."""
     outcome = job.outcome or Outcome()
     if job.state is not JobState.SUCCEEDED:
         return {
@@ -19,8 +26,8 @@ def finished_body(job: Job) -> Body:
             "messege": outcome.reason,
             "output": "",
         }
-    if isinstance(job.spec, CheckSpec):  # this endpoint has no status and no id
-        return {"images": job.spec.told(Role.INIT), "has_nsfw_concept": [bool(outcome.nsfw)]}
+    if isinstance(job.spec, CheckSpec):
+        return {"status": "success", "id": job.id, "output": [], **_seen(job)}
     urls = job.spec.file_urls
     return {
         "status": "success",
@@ -33,6 +40,11 @@ def finished_body(job: Job) -> Body:
         "tip": outcome.tip,
         **particulars(job),
     }
+
+
+def _seen(job: Job) -> Body:
+    outcome = job.outcome or Outcome()
+    return {"images": job.spec.told(Role.INIT), "has_nsfw_concept": [bool(outcome.nsfw)]}
 
 
 def webhook_body(job: Job) -> Body:

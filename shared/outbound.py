@@ -9,6 +9,8 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +23,8 @@ _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _DOCUMENTATION = ipaddress.ip_network("3fff::/20")
 _PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
 CONNECT_TIMEOUT_S = 5.0
+_LOOK_UPS = ThreadPoolExecutor(64, "look-ups")
+"""Of their own: names that are slow to resolve would otherwise occupy the threads that others need."""
 
 
 def check_url(url: str, allowed_private_hosts: Collection[str]) -> None:
@@ -92,9 +96,9 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
         except (OSError, UnicodeError) as exc:
             raise httpx.ConnectError(f"{host} can't be resolved") from exc
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

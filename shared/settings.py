@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     """Largest width of a panorama."""
     max_frames: int = Field(default=64, ge=1)
     """Most pictures in a video."""
+    max_film_pixels: int = Field(default=32 * 512 * 512, ge=1)
+    """Most pixels in all pictures of a video together: each of its steps must end within `step_timeout_s`."""
     max_enlarged_pixels: int = Field(default=64 * 1024 * 1024, ge=1)
     """Largest picture that super_resolution may make."""
     tomesd_share: float = Field(default=0.5, gt=0, le=0.75)

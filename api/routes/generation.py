@@ -12,6 +12,7 @@ from api.context import gateway_of
 from api.routes.documented import json_body
 from api.routes.families import FAMILIES, Family
 from api.wire.answers import generation_answer
+from api.wire.loose import ABSENT_WORDS
 from api.wire.requests import JobBody
 from api.wire.sentences import parse
 from shared.settings import Settings
@@ -38,7 +39,8 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
 
 def _with_model(body: Json, settings: Settings) -> Json:
     """The server's first model, where a client of this family names none."""
-    return {"model_id": next(iter(settings.models), ""), **body}
+    is_named = body.get("model_id") not in (None, *ABSENT_WORDS)
+    return body if is_named else body | {"model_id": next(iter(settings.models), "")}
 
 
 def _summary(kind: type[JobBody]) -> str:

@@ -39,6 +39,9 @@ async def cancel(request: Request, request_id: str) -> JSONResponse:
         gateway.bell.ring(WEBHOOK_QUEUE)
     if not cancelled.is_mine:
         return await _fetch(request, caller, job_id)
+    job = await gateway.ledger.run(ledger.read(job_id, caller.key.tenant))
+    if job.state.is_terminal:  # it waited: no slot will ever read its pictures
+        gateway.storage.drop_inputs(job.spec.file_prefix)
     return JSONResponse({"status": "success", "id": job_id, "message": "The job is being cancelled"})
 
 

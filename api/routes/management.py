@@ -62,7 +62,7 @@ async def clear_queue(request: Request) -> JSONResponse:
         cleared = await gateway.ledger.run(ledger.clear_queue())
         if cleared.bell_wanted:
             gateway.bell.ring(WEBHOOK_QUEUE)
-        waiting = min(waiting - cleared.cancelled, cleared.still_queued)
+        waiting = min(waiting - cleared.cancelled, cleared.still_queued) if cleared.cancelled else 0
     await gateway.ledger.run(ledger.order(Order.RESTART))
     return _success("Queue cleared, server is restarting")
 

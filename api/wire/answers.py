@@ -2,7 +2,7 @@
 
 import math
 
-from shared.answers import Body, finished_body, particulars
+from shared.answers import Body, finished_body, inline_body, particulars
 from shared.errors import InvalidKey, JobNotFound, PrintworksError
 from shared.jobs import Job
 
@@ -20,7 +20,7 @@ _IN_BACKGROUND = "Your image is processing in background, you can get this image
 def generation_answer(job: Job, fetch_url: str) -> Body:
     """The answer to a generation request: the pictures, or where they will be."""
     if job.state.is_terminal:
-        return finished_body(job)
+        return inline_body(job)
     return {
         "status": "processing",
         "tip": _IN_BACKGROUND,

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from shared.jobs import Scalar
 
 LONGEST_TEXT = 10_000
+LONGEST_URL, LONGEST_TRACK_ID = 8_192, 1_000
 LARGEST_NUMBER = 10**30
 """JSON allows integers that no float can hold; nothing here means one."""
 MOST_NAMES, LONGEST_NAME = 16, 200
@@ -53,7 +54,7 @@ def _finite_number(value: Any) -> float:
 def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    word = str(value).strip().lower()
+    word = str(value).strip().lower() if isinstance(value, str | int) else ""
     if word in _YES:
         return True
     if word in _NO:
@@ -70,13 +71,26 @@ def _optional_text(value: Any) -> Any:
 
 def _picture(value: Any) -> Any:
     """A URL or base64, or a list with one of them: some families of the protocol send lists."""
-    if isinstance(value, list):
-        if len(value) != 1:
-            raise PydanticCustomError("sentence", "must be one picture: a URL or base64")
-        value = value[0]
+    value = _only_one(value)
     if not isinstance(value, str):
         raise PydanticCustomError("sentence", "must be a URL or a picture in base64")
+    if _optional_text(value) is None:
+        raise PydanticCustomError("sentence", "is required: send a URL or a picture in base64")
+    if value.lstrip()[:4].lower() == "http" and len(value) > LONGEST_URL:
+        raise PydanticCustomError("sentence", f"must be at most {LONGEST_URL} characters, as a URL")
     return value
+
+
+def _only_one(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if len(value) > 1:
+        raise PydanticCustomError("sentence", "must be one picture: a URL or base64")
+    return value[0] if value else ""
+
+
+def _optional_picture(value: Any) -> Any:
+    return _optional_text(_only_one(value))
 
 
 def _parts(value: Any) -> list[Any]:
@@ -112,6 +126,8 @@ def _scalar(value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and (_number(value) is None or not math.isfinite(value)):
         raise PydanticCustomError("sentence", "must be a number of ordinary size")
+    if isinstance(value, str) and len(value) > LONGEST_TRACK_ID:
+        raise PydanticCustomError("sentence", f"must be at most {LONGEST_TRACK_ID} characters")
     if not isinstance(value, str | int | float | bool | None):
         raise PydanticCustomError("sentence", "must be a string, a number, a boolean or null")
     return value
@@ -126,7 +142,7 @@ OptionalText = Annotated[
 PictureText = Annotated[str, BeforeValidator(_picture)]
 """As long as a request may be: base64 is."""
 OptionalPictureText = Annotated[
-    Annotated[str, BeforeValidator(_picture)] | None, BeforeValidator(_optional_text)
+    Annotated[str, BeforeValidator(_picture)] | None, BeforeValidator(_optional_picture)
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers, json_schema_input_type=str)]

@@ -23,17 +23,14 @@ def parse(model: type[M], body: Mapping[str, Any], limits: Settings | None = Non
     `limits`: the settings that bound what a request may ask for.
     """
     spellings: Mapping[str, str] = getattr(model, "spellings", {})
-    renamed = {spellings.get(name, name): value for name, value in body.items() if name in spellings}
-    present = {
-        name: value
-        for name, value in (renamed | dict(body)).items()
-        if name in ECHOED or value not in (None, "")
-    }
+    present = {name: value for name, value in body.items() if name in ECHOED or value not in (None, "")}
+    renamed = {spellings[name]: value for name, value in present.items() if name in spellings}
     try:
-        return model.model_validate(present, context=limits)
+        return model.model_validate(renamed | present, context=limits)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False, include_context=True)[:MOST_SENTENCES]
-        raise BadRequest("; ".join(_sentence(error, model.model_fields) for error in errors)) from None
+        errors = exc.errors(include_url=False, include_input=False)[:MOST_SENTENCES]
+    # out of the handler: no traceback of what goes wrong from here on may show what was sent
+    raise BadRequest("; ".join(_sentence(error, model.model_fields) for error in errors))
 
 
 def _sentence(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
@@ -51,6 +48,8 @@ def _bounds(_: ErrorDetails, field: FieldInfo) -> str:
     limits = {
         end: getattr(rule, end) for rule in field.metadata for end in ("ge", "le") if hasattr(rule, end)
     }
+    if "le" not in limits:
+        return f"must be at least {limits['ge']:g}"
     return f"must be between {limits['ge']:g} and {limits['le']:g}"
 
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from shared.jobs.film import FilmSpec
 from shared.jobs.job import AnySpec, Job, JobState, Outcome
 from shared.jobs.picture import IP_ADAPTER_SCALE, ControlUse, HintUse, IpAdapterUse, LoraUse, PictureSpec
-from shared.jobs.single import CheckSpec, EnlargementSpec
+from shared.jobs.single import CheckSpec, EnlargementSpec, given_pixels
 from shared.jobs.spec import TEMP_FOLDER, Dialect, InputPicture, JobSpec, Kind, Role, Scalar
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "PictureSpec",
     "Role",
     "Scalar",
+    "given_pixels",
     "spec_from_json",
 ]
 

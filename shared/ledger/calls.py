@@ -28,6 +28,8 @@ HEAD_START_PER_PRIORITY = 500_000
 SWEEP_BATCH = 200
 DELIVERY_LEASE_MARGIN_S = 10.0
 
+OTHER_BODY = "This Idempotency-Key was used with another body: send a new key."
+
 CANCELLED = Outcome(reason="The job was cancelled.")
 
 
@@ -135,6 +137,17 @@ class Finished:
     bell_wanted: bool
 
 
+def find(idempotency_key: str, key: ApiKey, digest: str) -> Call[int | None]:
+    """The job that this key made before, or None; raises `IdempotencyConflict` if the body was another."""
+
+    def parse(reply: Reply) -> int | None:
+        if reply and reply[0] == "conflict":
+            raise IdempotencyConflict(OTHER_BODY)
+        return int(reply[0]) if reply else None
+
+    return Call("find", [_hashed(idempotency_key), digest, key.tenant], parse)
+
+
 def accept(
     spec: JobSpec, key: ApiKey, settings: Settings, *, idempotency_key: str | None, digest: str
 ) -> Call[Accepted]:
@@ -145,11 +158,11 @@ def accept(
 
     def parse(reply: Reply) -> Accepted:
         if reply[0] == "conflict":
-            raise IdempotencyConflict("This Idempotency-Key was used with another body: send a new key.")
+            raise IdempotencyConflict(OTHER_BODY)
         return Accepted(job_id=int(reply[0]), is_new=reply[1] == "1", bell_wanted=bool(int(reply[2])))
 
     life_s = IDEMPOTENCY_LIFE_S if idempotency_key else RETRY_LIFE_S
-    name = hashlib.sha256(idempotency_key.encode()).hexdigest() if idempotency_key else spec.file_prefix
+    name = _hashed(idempotency_key) if idempotency_key else spec.file_prefix
     return Call(
         "accept",
         [
@@ -332,6 +345,10 @@ def finish_delivery(
 def worker_name(pid: int) -> str:
     """The name of this machine's GPU worker with this process id. A restarted worker is another one."""
     return f"{platform.node()}-{pid}"
+
+
+def _hashed(idempotency_key: str) -> str:
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()
 
 
 def _finished(word: str) -> Callable[[Reply], Finished]:

@@ -1,28 +1,52 @@
 """The gateway over real HTTP and a real Redis; the test plays the worker."""
 
+import asyncio
+import base64
+import io
 import signal
+import threading
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
+from PIL import Image
 
+from api.admission import made_before
+from api.body import Caller
+from api.context import Gateway
 from deploy import commands
 from deploy.ports import free_port
 from shared import ledger
-from shared.jobs import JobState, Outcome
-from shared.ledger import Ledger
+from shared.api_keys import KeyRing
+from shared.errors import InputGone
+from shared.jobs import JobState, Outcome, Role
+from shared.ledger import AsyncLedger, Ledger
 from shared.missing import NO_CHECKER, NO_TRANSLATOR
 from shared.settings import Settings
-from shared.storage import FolderStorage
+from shared.storage import FolderStorage, input_name
+from tests.support.jobs import make_spec
 from tests.support.processes import environment_of, running, running_gateway
+from tests.support.site import answer, running_site
 from tests.support.waiting import wait_until
 
 KEY = "secret-of-the-tests"
 ROOT = "/api/v1/enterprise"
+
+
+def red_png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+RED = red_png()
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -270,9 +294,9 @@ def test_an_unknown_request_is_not_found(client: httpx.Client, request_id: Any) 
 
 
 def test_an_unknown_route_is_answered_in_the_wires_shape(client: httpx.Client) -> None:
-    for answer in (client.post("/api/v1/enterprise/nothing"), client.get(f"{ROOT}/text2img")):
-        assert answer.is_client_error
-        assert answer.json()["status"] == "error"
+    for said in (client.post("/api/v1/enterprise/nothing"), client.get(f"{ROOT}/text2img")):
+        assert said.is_client_error
+        assert said.json()["status"] == "error"
 
 
 def test_a_body_that_is_too_large_is_refused_with_a_sentence(client: httpx.Client) -> None:
@@ -359,3 +383,107 @@ def test_no_secret_reaches_the_gateways_log(settings: Settings, tmp_path: Path) 
         client.post(f"{ROOT}/text2img", content=b'{"key": "%s", broken' % KEY.encode())
 
     assert KEY not in log.read_text()
+
+
+def picture_body(url: str, **fields: Any) -> dict[str, Any]:
+    return body(init_image=url, strength=0.5) | fields
+
+
+def test_a_repeated_request_is_known_by_its_key_though_its_picture_is_gone(client: httpx.Client) -> None:
+    gone: list[bool] = []
+
+    def page(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        (answer(status=404) if gone else answer(RED))(handler, over)
+
+    with running_site({"/init.png": page}) as site:
+        sent, headers = picture_body(f"{site.url}/init.png"), {"Idempotency-Key": "one"}
+        first = client.post(f"{ROOT}/img2img", json=sent, headers=headers).json()
+        gone.append(True)
+        again = client.post(f"{ROOT}/img2img", json=sent, headers=headers).json()
+
+        assert first["status"] == "processing", first
+        assert again["id"] == first["id"]
+        assert len(site.requests) == 1
+
+
+def test_the_same_key_at_another_endpoint_is_another_request(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "two"}
+
+    first = client.post(f"{ROOT}/text2img", json=body(), headers=headers).json()
+    other = client.post("/api/v6/images/text2img", json=body(), headers=headers).json()
+
+    assert first["status"] == "processing"
+    assert other["code"] == "idempotency_conflict"
+
+
+def test_an_accept_that_the_ledger_heard_twice_keeps_its_pictures(
+    settings: Settings, store: Ledger, tmp_path: Path
+) -> None:
+    storage = FolderStorage(tmp_path, 60)
+    key = KeyRing.from_settings(settings).identify(KEY)
+    spec = make_spec()
+    storage.write_input(input_name(spec.file_prefix, Role.INIT), RED)
+    call = ledger.accept(spec, key, settings, idempotency_key=None, digest="")
+    job_id = store.run(call).job_id
+    assert not store.run(call).is_new
+
+    async def read_back(prefix: str) -> None:
+        gateway = SimpleNamespace(ledger=AsyncLedger(settings.redis_url), storage=storage)
+        await made_before(cast(Gateway, gateway), Caller(key, {}), job_id, prefix)
+        await gateway.ledger.close()
+
+    asyncio.run(read_back(spec.file_prefix))
+
+    assert storage.read_input(input_name(spec.file_prefix, Role.INIT)) == RED
+    other = str(uuid.uuid4())
+    storage.write_input(input_name(other, Role.INIT), RED)
+    asyncio.run(read_back(other))
+    with pytest.raises(InputGone):
+        storage.read_input(input_name(other, Role.INIT))
+
+
+def test_a_waiting_job_that_is_cancelled_leaves_no_picture_behind(
+    client: httpx.Client, settings: Settings
+) -> None:
+    inline = base64.b64encode(RED).decode()
+    job_id = client.post(f"{ROOT}/img2img", json=picture_body(inline)).json()["id"]
+    inputs = settings.data_dir / "inputs"
+    assert list(inputs.iterdir())
+
+    client.post(f"{ROOT}/cancel/{job_id}", json={"key": KEY})
+
+    assert not list(inputs.iterdir())
+
+
+def test_a_check_is_answered_bare_in_line_and_with_its_id_later(
+    settings: Settings, store: Ledger, tmp_path: Path
+) -> None:
+    checked = settings.model_copy(update={"safety_checker": "somewhere"})
+    with (
+        running_gateway(checked, tmp_path / "gateway.log") as url,
+        httpx.Client(base_url=url, timeout=40) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        wanted = {"key": KEY, "init_image": base64.b64encode(RED).decode()}
+        asked = pool.submit(client.post, f"{ROOT}/nsfw_image_check", json=wanted)
+        claim = play_worker(store, checked)
+
+        inline = asked.result(30).json()
+        later = client.post(f"{ROOT}/fetch/{claim.job_id}", json={"key": KEY}).json()
+
+    assert inline == {"images": "base64", "has_nsfw_concept": [False]}
+    assert later == {"status": "success", "id": claim.job_id, "output": [], **inline}
+
+
+def test_a_realtime_client_may_name_its_model_null(client: httpx.Client) -> None:
+    for nothing in (None, "", "no"):
+        said = client.post(f"{ROOT}/realtime/text2img", json=body(model_id=nothing)).json()
+        assert (said["status"], said["meta"]["model_id"]) == ("processing", "demo")
+
+
+def test_no_body_reaches_the_log(client: httpx.Client, tmp_path: Path) -> None:
+    hostile: list[Any] = [0, -5, "many", [], {}, True, 1e300]
+    for nonsense in hostile:
+        client.post(f"{ROOT}/text2video", json=body(num_frames=nonsense, key=KEY)).raise_for_status()
+
+    assert KEY not in (tmp_path / "gateway.log").read_text()

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from api.intake import DOWNLOADS_AT_ONCE, UNFETCHED, Intake
+from api.intake import DOWNLOADS_PER_TENANT, UNFETCHED, Intake
 from api.wire.requests import GivenPicture
 from deploy.ports import free_port
 from shared.errors import BadPicture, StorageUnavailable
@@ -56,7 +56,9 @@ class Desk:
 
     async def _take(self, given: dict[str, str]) -> dict[Role, InputPicture]:
         fields = {Role(role): GivenPicture(f"{role}_image", value) for role, value in given.items()}
-        taking = Intake(self.settings, self.storage).take(fields, file_prefix=self.prefix, public_url=OURS)
+        taking = Intake(self.settings, self.storage).take(
+            fields, tenant="tenant", file_prefix=self.prefix, public_url=OURS
+        )
         return await asyncio.wait_for(taking, WITHIN_S)
 
     def refusal(self, **given: str) -> str:
@@ -123,8 +125,8 @@ def test_all_pictures_of_a_request_are_fetched_at_the_same_time(desk: Desk) -> N
     assert sorted(desk.stored) == sorted([RED, BLUE, RED])
 
 
-def test_a_gateway_downloads_only_so_many_pictures_at_once(desk: Desk) -> None:
-    go_on = threading.Event()
+def test_a_tenant_downloads_only_so_many_pictures_at_once_and_leaves_room_for_others(desk: Desk) -> None:
+    go_on, others = threading.Event(), list[str]()
 
     def held(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
         go_on.wait(WITHIN_S)
@@ -132,24 +134,29 @@ def test_a_gateway_downloads_only_so_many_pictures_at_once(desk: Desk) -> None:
 
     async def crowd(url: str) -> None:
         intake = Intake(desk.settings, desk.storage)
-        one = {Role.INIT: GivenPicture("init_image", url)}
-        requests = (
-            intake.take(one, file_prefix=str(uuid.uuid4()), public_url=OURS)
-            for _ in range(DOWNLOADS_AT_ONCE * 2)
+        requests = asyncio.gather(
+            *(take(intake, f"{url}/held", tenant="greedy") for _ in range(DOWNLOADS_PER_TENANT * 2))
         )
-        await asyncio.wait_for(asyncio.gather(*requests), WITHIN_S)
+        await asyncio.wait_for(take(intake, f"{url}/red", tenant="other"), WITHIN_S)
+        others.append("served")
+        await asyncio.wait_for(requests, WITHIN_S)
 
-    with running_site({"/held": held, "/free": answer()}) as site, ThreadPoolExecutor() as pool:
-        crowding = pool.submit(asyncio.run, crowd(f"{site.url}/held"))
-        wait_until(lambda: len(site.requests) >= DOWNLOADS_AT_ONCE)
-        for _ in range(DOWNLOADS_AT_ONCE):  # what was sent before these is seen before these
+    async def take(intake: Intake, url: str, tenant: str) -> None:
+        one = {Role.INIT: GivenPicture("init_image", url)}
+        await intake.take(one, tenant=tenant, file_prefix=str(uuid.uuid4()), public_url=OURS)
+
+    pages = {"/held": held, "/free": answer(), "/red": answer(RED)}
+    with running_site(pages) as site, ThreadPoolExecutor() as pool:
+        crowding = pool.submit(asyncio.run, crowd(site.url))
+        wait_until(lambda: others and len(site.requests) > DOWNLOADS_PER_TENANT)
+        for _ in range(DOWNLOADS_PER_TENANT):  # what was sent before these is seen before these
             httpx.get(f"{site.url}/free")
         held_at_once = sum(request.path == "/held" for request in site.requests)
         go_on.set()
         crowding.result(WITHIN_S)
 
-    assert held_at_once == DOWNLOADS_AT_ONCE
-    assert len(desk.stored) == DOWNLOADS_AT_ONCE * 2
+    assert held_at_once == DOWNLOADS_PER_TENANT
+    assert len(desk.stored) == DOWNLOADS_PER_TENANT * 2 + 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -56,9 +56,10 @@ def test_pictures_are_made_between_the_steps_of_a_solo_call() -> None:
 
 
 def test_a_cancelled_solo_call_is_unwound() -> None:
-    unwound: list[bool] = []
+    begun, unwound = list[bool](), list[bool]()
 
     def work(pause: Pause) -> None:
+        begun.append(True)
         try:
             while True:
                 pause(0.0)
@@ -67,7 +68,7 @@ def test_a_cancelled_solo_call_is_unwound() -> None:
 
     with running_engine() as engine:
         rendering = engine.submit([program(work)])
-        wait_until(lambda: engine.stalled_s() > 0)
+        wait_until(lambda: begun)
         rendering.cancel()
         with pytest.raises(Cancelled):
             rendering.result()

@@ -1,6 +1,8 @@
 """Jobs of every kind through the studio: what comes of the input pictures, on the demo model where it can."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,8 +35,11 @@ from tests.support.studio import demo_spec, running_studio
 from tests.support.tiny_finishing import ALWAYS, NEVER, save_safety_checker
 from tests.support.tiny_flux import save_flux
 from tests.support.tiny_ip_adapter import save_ip_adapters
+from tests.support.waiting import wait_until
 from worker.gpu.engine import Pixels
 from worker.gpu.hints import classic
+from worker.gpu.models import catalogue
+from worker.gpu.models.controlnets import load_controlnet
 from worker.gpu.studio import Inputs, Made, Studio
 from worker.gpu.studio.files import files_of
 
@@ -321,3 +326,47 @@ def test_the_negative_prompt_counts_in_flux_as_its_scale_says(studio: Studio) ->
 def test_what_flux_cannot_do_is_a_sentence(studio: Studio) -> None:
     with pytest.raises(GenerationFailed, match="send a model_id of Stable Diffusion for inpaint"):
         studio.make(flux_spec(kind=Kind.INPAINT), given(init=scene(), mask=upper_half()))
+
+
+def test_an_enlargement_that_would_grow_out_of_bounds_on_its_way_is_refused() -> None:
+    with running_studio(max_enlarged_pixels=1000) as studio:
+        spec = EnlargementSpec(**PLACE, model_id="demo-swin2sr", scale=1, inputs=told(Role.INIT))
+
+        with pytest.raises(GenerationFailed, match="send a smaller picture"):
+            studio.make(spec, given(init=scene()))
+
+
+def test_a_flux_picture_tells_that_it_heard_no_ip_adapter(studio: Studio) -> None:
+    use = IpAdapterUse(adapter_id="ip-adapter_sdxl", scale=0.5)
+    spec = flux_spec(kind=Kind.IMG2IMG, ip_adapter=use, vae="nowhere")
+
+    outcome = studio.make(spec, given(init=scene(), ip_adapter=scene())).outcome
+
+    assert (outcome.ran["ip_adapter_id"], outcome.ran["vae"]) == (None, None)
+
+
+def test_a_stable_diffusion_model_is_no_flux_model(studio: Studio) -> None:
+    with pytest.raises(GenerationFailed, match="no Flux model"):
+        studio.make(flux_spec(model_id="demo"))
+
+
+def test_hints_are_made_while_another_job_waits_for_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that held its kit and then queued for a hint's network would wait behind who waits for the kit."""
+    go_on = threading.Event()
+    load = load_controlnet
+
+    def slow(*arguments: Any) -> Any:
+        go_on.wait(60)
+        return load(*arguments)
+
+    monkeypatch.setattr(catalogue, "load_controlnet", slow)
+    models = {"demo": DEMO / "model", "tiny": folder / "tiny"}
+    with running_studio(models=models, model_memory_bytes=1000) as studio, ThreadPoolExecutor(2) as pool:
+        led = pool.submit(studio.make, controlled(steps=1), given(init=scene()))
+        wait_until(lambda: "demo" in studio.library.loaded_ids, within_s=60)
+        other = pool.submit(studio.make, demo_spec(model_id="tiny", width=64, height=64, steps=1))
+        go_on.set()
+
+        assert len(led.result(120).pictures) == len(other.result(120).pictures) == 1

@@ -212,7 +212,17 @@ def test_an_enlarged_picture_is_answered_with_one_url_that_is_no_list() -> None:
 
 
 @pytest.mark.parametrize("flag", [True, False])
-def test_a_checked_picture_is_answered_without_status(flag: bool) -> None:
-    answer = finished(CheckSpec(**PLACE, inputs={Role.INIT: INPUTS[Role.INIT]}), nsfw=flag)
+def test_a_checked_picture_is_answered_without_status_only_in_line(flag: bool) -> None:
+    spec = CheckSpec(**PLACE, inputs={Role.INIT: INPUTS[Role.INIT]})
+    seen = {"images": "http://pictures.test/init.png", "has_nsfw_concept": [flag]}
+    record = {
+        "id": 7,
+        "tenant": "t",
+        "state": "succeeded",
+        "spec": spec.model_dump(),
+        "outcome": {"nsfw": flag},
+    }
+    job = Job.model_validate(record)
 
-    assert answer == {"images": "http://pictures.test/init.png", "has_nsfw_concept": [flag]}
+    assert generation_answer(job, "http://x/fetch/7") == seen
+    assert fetch_answer(job) == {"status": "success", "id": 7, "output": [], **seen}

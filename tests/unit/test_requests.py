@@ -157,6 +157,7 @@ def test_lists_of_controlnets_are_matched(
         ({"controlnet_model": "a,a"}, "twice"),
         ({"controlnet_type": "hologram"}, "must be of"),
         ({"controlnet_conditioning_scale": 21}, "between 0 and 20"),
+        ({"controlnet_type": "inpaint"}, "mask_image is required"),
         ({"controlnet_model": "mine", "auto_hint": "yes"}, "controlnet_type must be of"),
         ({"init_image": None, "control_image": URL, "mask_image": URL}, "init_image is required"),
         ({"strength": 1.5}, "strength must be between 0 and 1"),
@@ -208,7 +209,8 @@ def test_a_video_has_as_many_frames_as_are_asked_for_within_the_servers_limit() 
 
     assert (spec.kind, spec.frames, spec.fps, spec.suffix) == (Kind.TEXT2VIDEO, 24, 12, "mp4")
     assert "num_frames must be between 1 and 64" in refusal(Text2Video, WORDS | {"num_frames": 65})
-    assert parse(Text2Video, WORDS | {"num_frames": 65}, Settings(max_frames=80)).num_frames == 65
+    small = WORDS | {"width": 128, "height": 128}
+    assert parse(Text2Video, small | {"num_frames": 65}, Settings(max_frames=80)).num_frames == 65
 
 
 def test_the_scale_is_bounded_by_what_the_endpoint_documents() -> None:
@@ -220,13 +222,69 @@ def test_the_scale_is_bounded_by_what_the_endpoint_documents() -> None:
 def test_what_is_not_installed_is_said() -> None:
     bare = Settings(upscalers={}, safety_checker=None)
 
-    assert parse(SuperResolution, SMALLEST[SuperResolution]).missing(bare) == NO_UPSCALER
+    assert parse(SuperResolution, SMALLEST[SuperResolution]).missing(bare, Dialect.ENTERPRISE) == NO_UPSCALER
     faces = SMALLEST[SuperResolution] | {"face_enhance": True}
-    assert parse(SuperResolution, faces).missing(bare) == NO_FACE_ENHANCER
-    assert parse(NsfwImageCheck, SMALLEST[NsfwImageCheck]).missing(bare) == NOTHING_TO_CHECK_WITH
+    assert parse(SuperResolution, faces).missing(bare, Dialect.ENTERPRISE) == NO_FACE_ENHANCER
+    assert (
+        parse(NsfwImageCheck, SMALLEST[NsfwImageCheck]).missing(bare, Dialect.ENTERPRISE)
+        == NOTHING_TO_CHECK_WITH
+    )
 
 
 def test_an_upscaler_that_nobody_names_is_the_servers_own() -> None:
     spec = parse(SuperResolution, SMALLEST[SuperResolution]).to_spec(an_order())
 
     assert spec.model_id == "demo-swin2sr"
+
+
+def test_who_sends_the_documented_upscaler_gets_the_servers_own() -> None:
+    wanted = parse(SuperResolution, SMALLEST[SuperResolution] | {"model_id": "realesr-general-x4v3"})
+
+    assert wanted.to_spec(an_order()).model_id == "demo-swin2sr"
+    assert [need.ids for need in wanted.needed] == [()]
+    assert [
+        need.ids for need in parse(SuperResolution, SMALLEST[SuperResolution] | {"model_id": "x"}).needed
+    ] == [("x",)]
+
+
+@pytest.mark.parametrize("nothing", [[""], [], [None], "no", " "], ids=repr)
+def test_a_picture_that_is_required_cannot_be_nothing(nothing: object) -> None:
+    assert "init_image" in refusal(Img2Img, SMALLEST[Img2Img] | {"init_image": nothing})
+    optional = SMALLEST[ControlNet] | {"control_image": nothing}
+    assert Role.CONTROL not in parse(ControlNet, optional).pictures
+
+
+def test_an_empty_field_leaves_its_other_spelling_to_speak() -> None:
+    assert (
+        parse(Inpaint, SMALLEST[Inpaint] | {"steps": "31", "num_inference_steps": None}).num_inference_steps
+        == 31
+    )
+    assert parse(SuperResolution, {"url": None, "init_image": URL, "scale": 2}).url == URL
+
+
+def test_a_number_without_an_upper_bound_is_refused_with_its_lower_one() -> None:
+    assert refusal(Text2Video, WORDS | {"num_frames": 0}) == "num_frames must be at least 1"
+
+
+def test_what_comes_back_has_a_length_limit() -> None:
+    assert "at most 1000 characters" in refusal(Text2Img, WORDS | {"track_id": "x" * 1001})
+    long = "https://pictures.test/" + "x" * 9000
+    assert "at most 8192 characters" in refusal(Img2Img, WORDS | {"init_image": long})
+
+
+@pytest.mark.parametrize(("dialect", "is_refused"), [(Dialect.ENTERPRISE, False), (Dialect.V6, True)])
+def test_a_hint_that_nobody_can_make_is_refused_where_it_would_be_made(
+    dialect: Dialect, is_refused: bool
+) -> None:
+    wanted = parse(ControlNet, SMALLEST[ControlNet] | {"controlnet_type": "depth"})
+
+    missing = wanted.missing(Settings(), dialect)
+
+    assert (missing is not None) is is_refused
+
+
+def test_a_video_has_a_bounded_number_of_pixels() -> None:
+    large = WORDS | {"width": 1024, "height": 1024}
+
+    assert parse(Text2Video, large | {"num_frames": 8}).num_frames == 8
+    assert "num_frames must be at most 8 at this size" in refusal(Text2Video, large | {"num_frames": 9})

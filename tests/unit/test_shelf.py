@@ -156,3 +156,13 @@ def test_room_is_made_of_what_nobody_uses(maker: Maker) -> None:
         assert shelf.evict_unused()
         assert shelf.names("model") == ("busy",)
         assert not shelf.evict_unused()
+
+
+def test_who_borrows_nothing_waits_for_nobody(maker: Maker) -> None:
+    shelf = Shelf(10)
+    with ThreadPoolExecutor(1) as pool, shelf.borrow([maker.wanted("a")]):
+        waiting = pool.submit(use, shelf, maker.wanted("b"))
+        wait_until(lambda: shelf.waiting == 1)
+
+        assert use(shelf) == []
+        assert not waiting.done()

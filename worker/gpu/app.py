@@ -45,7 +45,7 @@ class GpuWorker:
             on_fatal=end_process,
             make_room=library.make_room,
         )
-        orders = Orders({Order.RESTART: request_end, Order.CLEAR_CACHE: library.make_room})
+        orders = Orders({Order.RESTART: request_end, Order.CLEAR_CACHE: partial(_clear_cache, library)})
         self._leases = LeaseKeeper(name, settings, store, library, orders)
         wording = Wording(settings.translator, settings.prompt_writer, library.device)
         studio = Studio(library, wording, engine)
@@ -63,6 +63,12 @@ class GpuWorker:
 
     def close(self) -> None:
         self._leases.close()
+
+
+def _clear_cache(library: Library) -> None:
+    library.make_room()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _preload(library: Library, settings: Settings) -> None:

@@ -7,7 +7,7 @@ import time
 
 from shared import ledger
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
-from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
+from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
 from shared.jobs import JobSpec, JobState, Outcome, Role
 from shared.ledger import Claim, Ledger
 from shared.pictures import read_mask, read_picture
@@ -85,7 +85,7 @@ class Slot:
         except Cancelled:
             self._give_up(hold)
             return
-        except GenerationFailed as exc:
+        except (GenerationFailed, BadPicture) as exc:
             state, outcome = JobState.FAILED, Outcome(reason=exc.detail)
         except OSError:
             logger.exception("pictures not stored", extra=fields)

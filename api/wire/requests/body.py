@@ -44,7 +44,9 @@ class Order:
 class JobBody(BaseModel):
     """Base of all bodies that become jobs."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     spellings: ClassVar[Mapping[str, str]] = {}
     """Other names of fields, as some clients spell them."""
@@ -68,7 +70,7 @@ class JobBody(BaseModel):
         """What must be installed under the ids that the request names."""
         return []
 
-    def missing(self, settings: Settings) -> str | None:  # noqa: ARG002 - for those that need it
+    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002 - some need them
         """What else must be installed and is not, as a sentence for the client."""
         return None
 

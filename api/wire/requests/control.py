@@ -13,6 +13,7 @@ from shared.jobs import ControlUse, Dialect, HintUse, Kind, PictureSpec, Role
 from shared.settings import Settings
 
 STRONGEST_CONTROL = 20.0
+INPAINT = "inpaint"
 
 
 class ControlNet(PaintingBody):
@@ -57,6 +58,8 @@ class ControlNet(PaintingBody):
     def _pictures_fit(self) -> Self:
         if not (self.init_image or self.control_image):
             raise wrong("init_image", "is required, or control_image: send a URL or base64")
+        if INPAINT in (self.controlnet_type or self.controlnet_model) and not self.mask_image:
+            raise wrong("mask_image", "is required with controlnet_type inpaint: white where to paint")
         if self.mask_image and not self.init_image:
             raise wrong("init_image", "is required with mask_image")
         return self
@@ -69,10 +72,10 @@ class ControlNet(PaintingBody):
             raise wrong("controlnet_type", f"must be of {', '.join(HINT_TYPES)}")
         return self
 
-    def missing(self, settings: Settings) -> str | None:
-        types = (self.controlnet_type or self.controlnet_model) if self.auto_hint else ()
-        lacking = next((kind for kind in types if not can_make(kind, settings)), None)
-        return no_tool(lacking) if lacking else super().missing(settings)
+    def missing(self, settings: Settings, dialect: Dialect) -> str | None:
+        made = [use.hint_type for use in self._controls()] if self._makes_hints(dialect) else []
+        lacking = next((kind for kind in made if not can_make(kind, settings)), None)
+        return no_tool(lacking) if lacking else super().missing(settings, dialect)
 
     @property
     def pictures(self) -> dict[Role, GivenPicture]:
@@ -88,12 +91,18 @@ class ControlNet(PaintingBody):
 
     def to_spec(self, order: Order) -> PictureSpec:
         painting = self.painting(order, Kind.CONTROLNET)
-        controls = self._controls()
-        is_known = all(use.hint_type in HINT_TYPES for use in controls)
-        by_default = order.dialect is Dialect.V6 and is_known
-        auto_hint = by_default if self.auto_hint is None else self.auto_hint
-        hint = HintUse(controls=controls, auto_hint=auto_hint, guess_mode=self.guess_mode)
+        hint = HintUse(
+            controls=self._controls(),
+            auto_hint=self._makes_hints(order.dialect),
+            guess_mode=self.guess_mode,
+        )
         return PictureSpec(**painting, strength=self.strength, hint=hint)
+
+    def _makes_hints(self, dialect: Dialect) -> bool:
+        """Of ids that are no types nobody knows what their hints show."""
+        if self.auto_hint is not None:
+            return self.auto_hint
+        return dialect is Dialect.V6 and all(use.hint_type in HINT_TYPES for use in self._controls())
 
     def _controls(self) -> tuple[ControlUse, ...]:
         count = len(self.controlnet_model)

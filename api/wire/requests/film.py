@@ -31,6 +31,9 @@ class Text2Video(CanvasBody):
     def _length_fits(self, info: ValidationInfo) -> Self:
         if self.num_frames > limits(info).max_frames:
             raise wrong("num_frames", f"must be between 1 and {limits(info).max_frames}")
+        most = limits(info).max_film_pixels // (self.width * self.height)
+        if self.num_frames > most:
+            raise wrong("num_frames", f"must be at most {most} at this size: send fewer, or a smaller size")
         return self
 
     @property

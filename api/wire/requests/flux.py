@@ -7,7 +7,7 @@ from pydantic import Field
 from api.wire.loose import Number, PictureText, Switch, WholeNumber
 from api.wire.requests.body import GivenPicture, Id, Needed, Order, given
 from api.wire.requests.canvas import PicturesBody, drawn
-from shared.jobs import Kind, PictureSpec, Role
+from shared.jobs import Dialect, Kind, PictureSpec, Role
 from shared.missing import missing_checker
 from shared.schedulers import FLOW_SCHEDULER
 from shared.settings import Settings
@@ -34,7 +34,7 @@ class FluxText2Img(PicturesBody):
     def needed(self) -> list[Needed]:
         return [Needed("Model", "models", (self.model_id,))]
 
-    def missing(self, settings: Settings) -> str | None:
+    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
         return missing_checker(settings) if self.safety_checker else None
 
     def painting(self, order: Order, kind: Kind) -> dict[str, Any]:

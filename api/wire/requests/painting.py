@@ -17,7 +17,7 @@ from api.wire.loose import (
 from api.wire.requests.body import GivenPicture, Needed, Order, given, limits, one_of, wrong
 from api.wire.requests.canvas import PicturesBody, drawn
 from shared.ip_adapters import IP_ADAPTERS
-from shared.jobs import IP_ADAPTER_SCALE, IpAdapterUse, Kind, LoraUse, PictureSpec, Role
+from shared.jobs import IP_ADAPTER_SCALE, Dialect, IpAdapterUse, Kind, LoraUse, PictureSpec, Role
 from shared.missing import NO_TRANSLATOR, missing_checker
 from shared.safety import DEFAULT_SAFETY_CHECKER_TYPE, SAFETY_CHECKER_TYPES
 from shared.schedulers import ALGORITHMS, DEFAULT_SCHEDULER, SCHEDULERS
@@ -84,7 +84,7 @@ class PaintingBody(PicturesBody):
             Needed("VAE", "vaes", (self.vae,) if self.vae else ()),
         ]
 
-    def missing(self, settings: Settings) -> str | None:
+    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
         if self.multi_lingual and settings.translator is None:
             return NO_TRANSLATOR
         return missing_checker(settings) if self.safety_checker else None

@@ -7,9 +7,12 @@ from pydantic import Field
 
 from api.wire.loose import Number, OptionalText, PictureText, Switch
 from api.wire.requests.body import GivenPicture, JobBody, Needed, Order, given
-from shared.jobs import CheckSpec, EnlargementSpec, Role
+from shared.jobs import CheckSpec, Dialect, EnlargementSpec, Role
 from shared.missing import NO_FACE_ENHANCER, NO_UPSCALER, NOTHING_TO_CHECK_WITH
 from shared.settings import Settings
+
+DOCUMENTED_DEFAULT = "realesr-general-x4v3"
+"""The upscaler that the protocol's pages name; clients that send every field send it."""
 
 
 class EnlargingBody(JobBody):
@@ -23,20 +26,25 @@ class EnlargingBody(JobBody):
 
     @property
     def needed(self) -> list[Needed]:
-        return [Needed("Upscaler", "upscalers", (self.model_id,) if self.model_id else ())]
+        named = self.model_id is not None and self.model_id != DOCUMENTED_DEFAULT
+        return [Needed("Upscaler", "upscalers", (self.model_id,) if named and self.model_id else ())]
 
-    def missing(self, settings: Settings) -> str | None:
+    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
         if self.face_enhance and settings.face_enhancer is None:
             return NO_FACE_ENHANCER
-        return None if self.model_id or settings.upscaler_id else NO_UPSCALER
+        return None if self._upscaler(settings) else NO_UPSCALER
 
     def to_spec(self, order: Order) -> EnlargementSpec:
         return EnlargementSpec(
             **self.common(order),
-            model_id=self.model_id or order.settings.upscaler_id or "",
+            model_id=self._upscaler(order.settings) or "",
             scale=self.scale,
             face_enhance=self.face_enhance,
         )
+
+    def _upscaler(self, settings: Settings) -> str | None:
+        """The one that is named, if it is here; who sends the documented default has no wish of its own."""
+        return self.model_id if self.model_id in settings.upscalers else settings.upscaler_id
 
 
 class SuperResolution(EnlargingBody):
@@ -77,7 +85,7 @@ class NsfwImageCheck(JobBody):
     def pictures(self) -> dict[Role, GivenPicture]:
         return given(init=("init_image", self.init_image))
 
-    def missing(self, settings: Settings) -> str | None:
+    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
         return None if settings.safety_checker else NOTHING_TO_CHECK_WITH
 
     def to_spec(self, order: Order) -> CheckSpec:

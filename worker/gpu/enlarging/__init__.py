@@ -5,7 +5,7 @@ What loads upscalers and what runs the program is not here (worker/gpu/models, w
 
 from worker.gpu.enlarging.faces import Face, FaceEnhancer, load_face_enhancer
 from worker.gpu.enlarging.loading import load_upscaler
-from worker.gpu.enlarging.program import EnlargeRequest, enlarge_picture, enlarge_to
+from worker.gpu.enlarging.program import EnlargeRequest, enlarge_picture, enlarge_to, largest_pixels
 from worker.gpu.enlarging.upscaler import Upscaler
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Upscaler",
     "enlarge_picture",
     "enlarge_to",
+    "largest_pixels",
     "load_face_enhancer",
     "load_upscaler",
 ]

@@ -60,6 +60,11 @@ def enlarge_to(
     return lambda: enlarged if enlarged.shape[1::-1] == size else resize_to(enlarged, size)
 
 
+def largest_pixels(upscaler: Upscaler, pixels: int, scale: float) -> int:
+    """Of the largest picture on the way, which may be far larger than the result."""
+    return int(pixels * upscaler.scale ** (2 * _passes(upscaler.scale, scale)))
+
+
 def _in_tiles(upscaler: Upscaler, picture: Pixels, alone: object, note: Note) -> Steps[Pixels]:
     """`upscaler.scale` times as large."""
     tiles = cut(picture, upscaler.side, upscaler.overlap)

@@ -12,6 +12,9 @@ from worker.gpu.filming.model import Canvas
 from worker.gpu.filming.request import FilmRequest
 from worker.gpu.schedulers import Ran, Sampling, make_scheduler, what_runs
 
+FRAMES_DECODED_AT_ONCE = 2
+"""More gain nothing and take the most memory of the whole film."""
+
 
 @dataclass(frozen=True)
 class AnimateDiff:
@@ -21,6 +24,10 @@ class AnimateDiff:
     parts: Mapping[str, Any]
     """The pipeline's components but its scheduler; the UNet has the motion modules in it."""
     scheduler_config: Mapping[str, Any]
+
+    @property
+    def call_options(self) -> Mapping[str, Any]:
+        return {"decode_chunk_size": FRAMES_DECODED_AT_ONCE}
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:

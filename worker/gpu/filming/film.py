@@ -54,6 +54,7 @@ def _filmed(model: VideoModel, request: FilmRequest, canvas: Canvas, pause: Paus
         output_type="pt",
         callback_on_step_end=step_done,
         callback_on_step_end_tensor_inputs=[],
+        **model.call_options,
     ).frames[0]
     return _levels(_cut(made, request))
 

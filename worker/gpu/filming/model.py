@@ -1,7 +1,8 @@
 """What a family of video models has to offer, so that one program films with any of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from diffusers import DiffusionPipeline
 from torch import nn
@@ -28,6 +29,10 @@ class VideoModel(Protocol):
     @property
     def networks(self) -> tuple[nn.Module, ...]:
         """All that takes memory on the device."""
+
+    @property
+    def call_options(self) -> Mapping[str, Any]:
+        """What its pipeline is called with besides."""
 
     def what_runs(self, sampling: Sampling) -> Ran:
         """The scheduler that a film with this sampling gets. Raises `ValueError` for one that is unknown."""

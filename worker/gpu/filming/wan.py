@@ -30,6 +30,10 @@ class Wan:
     """The model's own; films get copies."""
 
     @property
+    def call_options(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
     def networks(self) -> tuple[nn.Module, ...]:
         return tuple(part for part in self.parts.values() if isinstance(part, nn.Module))
 

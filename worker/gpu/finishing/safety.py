@@ -54,6 +54,12 @@ class SafetyChecker:
             raise GenerationFailed(f"{UNREADABLE} Weights are missing in it.")
         return cls(model.to(device, dtype), processor)
 
+    def cropped(self, picture: Pixels) -> Pixels:
+        """What the model sees of a picture, (side, side, 3), and sees again in that: large pictures take long
+        to prepare, which is for a slot's thread."""
+        seen = self._processor(Image.fromarray(picture), do_rescale=False, do_normalize=False)
+        return np.ascontiguousarray(np.moveaxis(seen.pixel_values[0], 0, -1))
+
     @torch.inference_mode()
     def check(self, pictures: Sequence[Pixels]) -> list[bool]:
         """For each picture whether it is flagged; the pixels stay as they are."""

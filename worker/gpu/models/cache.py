@@ -52,6 +52,9 @@ class Shelf:
     @contextmanager
     def borrow(self, wanted: Sequence[Wanted]) -> Iterator[list[Any]]:
         """All of `wanted`, loaded; waits while others use what would have to go. Raises what loading does."""
+        if not wanted:  # and so it waits for nobody
+            yield []
+            return
         entries, missing = self._reserve(wanted)
         try:
             for each in missing:
@@ -115,6 +118,7 @@ class Shelf:
             return
         with self._changed:
             entry.bytes = taken
+            self._changed.notify_all()  # it may be less than was expected
         entry.loaded.set_result(loaded)
 
     def _make_room(self, wanted: Sequence[Wanted]) -> bool:

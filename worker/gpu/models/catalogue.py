@@ -18,7 +18,7 @@ from worker.gpu.enlarging import Upscaler, load_face_enhancer, load_upscaler
 from worker.gpu.filming import expected_bytes, load_video_model, measured_bytes
 from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.flux import is_flux, load_flux
-from worker.gpu.hints import load_network
+from worker.gpu.hints import FILES, load_network
 from worker.gpu.models.adapters import Lora, read_lora
 from worker.gpu.models.cache import Key, Wanted
 from worker.gpu.models.controlnets import load_controlnet
@@ -31,6 +31,8 @@ CHECKPOINT, VAE, UPSCALER, CHECKER = "checkpoint", "vae", "upscaler", "safety"
 IP_ADAPTER, IMAGE_ENCODER = "ip_adapter", "image_encoder"
 CONTROLNET, HINT_NETWORK = "controlnet", "hint_network"
 FACE_ENHANCER, VIDEO = "face_enhancer", "video"
+HUB_BYTES = 1 << 30
+"""What a model is expected to take that is not on disk yet."""
 
 
 class Catalogue:
@@ -44,7 +46,7 @@ class Catalogue:
     def checkpoint(self, model_id: str) -> Wanted:
         """Of Stable Diffusion or of Flux, as its folder says."""
         folder = _find(self._settings.models, model_id, "Model")
-        if is_flux(folder):
+        if self.is_flux(model_id):
             load: Callable[[], Any] = partial(load_flux, model_id, folder, self._precision)
         else:
             load = partial(load_checkpoint, model_id, folder, self._precision, self._tuning)
@@ -54,6 +56,9 @@ class Catalogue:
             bytes_on_disk(folder, self._precision.dtype),
             lambda model: int(model.bytes),
         )
+
+    def is_flux(self, model_id: str) -> bool:
+        return is_flux(_find(self._settings.models, model_id, "Model"))
 
     def vae(self, vae_id: str) -> Wanted:
         folder = _find(self._settings.vaes, vae_id, "VAE")
@@ -75,7 +80,7 @@ class Catalogue:
         source = self._settings.safety_checker
         if source is None:
             return None
-        size = bytes_on_disk(Path(source), self._precision.dtype)
+        size = bytes_on_disk(Path(source), self._precision.dtype) if Path(source).exists() else HUB_BYTES
         read = partial(SafetyChecker.load, source, self._precision.device, self._precision.dtype)
         return Wanted(Key(CHECKER, source), partial(timed, "The safety checker", read), size, lambda _: size)
 
@@ -114,7 +119,8 @@ class Catalogue:
         source = sources.get(tool, self._settings.annotators_folder)
         if source is None:
             return None
-        size = bytes_on_disk(Path(source), self._precision.dtype)
+        path = Path(source) / FILES[tool] if tool in FILES else Path(source)
+        size = bytes_on_disk(path, self._precision.dtype) if path.exists() else HUB_BYTES
         read = partial(load_network, tool, str(source), self._precision.device, self._precision.dtype)
         return Wanted(
             Key(HINT_NETWORK, tool),

@@ -11,9 +11,9 @@ from diffusers import AutoencoderKL
 
 from shared.errors import GenerationFailed
 from shared.hints import HINT_TYPES, Tool
-from shared.jobs import EnlargementSpec, FilmSpec, PictureSpec
+from shared.jobs import EnlargementSpec, FilmSpec, PictureSpec, given_pixels
 from shared.settings import Settings
-from worker.gpu.enlarging import FaceEnhancer, Upscaler
+from worker.gpu.enlarging import FaceEnhancer, Upscaler, largest_pixels
 from worker.gpu.filming import VideoModel
 from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.flux import FluxKit, LoadedFlux
@@ -40,6 +40,8 @@ from worker.gpu.painting.kit import Kit
 
 DEVICE_SHARE = 0.7
 """Of a device's memory, when no budget is set; the rest is for the forwards themselves."""
+LARGER_ON_THE_WAY = 4
+"""How much larger than the largest result a picture may be on the way to it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class Library:
         """What the job's pictures are made with."""
         catalogue, upscaler_id, hint = self._catalogue, self._settings.upscaler_id, spec.hint
         adapter = spec.ip_adapter if spec.ip_adapter and spec.ip_adapter.scale else None
+        if catalogue.is_flux(spec.model_id):  # has no use for these
+            adapter = hint = None
+            spec = spec.model_copy(update={"vae": None, "embeddings": ()})
         wanted = [
             catalogue.checkpoint(spec.model_id),
             catalogue.vae(spec.vae) if spec.vae else None,
@@ -140,7 +145,14 @@ class Library:
     def enlarging(self, spec: EnlargementSpec) -> Iterator[tuple[Upscaler, FaceEnhancer | None]]:
         faces = self._catalogue.face_enhancer() if spec.face_enhance else None
         with self._borrow([self._catalogue.upscaler(spec.model_id), faces]) as lent:
-            yield lent.one(UPSCALER), lent.one(FACE_ENHANCER)
+            upscaler: Upscaler = lent.one(UPSCALER)
+            most = self._settings.max_enlarged_pixels * LARGER_ON_THE_WAY
+            if largest_pixels(upscaler, given_pixels(spec), spec.scale) > most:
+                raise GenerationFailed(
+                    f"Upscaler {spec.model_id} makes pictures {upscaler.scale} times as large at a time, "
+                    "too much for this picture and scale: send a smaller picture, or another scale."
+                )
+            yield upscaler, lent.one(FACE_ENHANCER)
 
     @contextmanager
     def video_model(self, spec: FilmSpec) -> Iterator[VideoModel]:

@@ -21,7 +21,7 @@ def check_picture(tools: Tools, inputs: Inputs, on_begin: OnBegin) -> Made:
     with tools.library.checker() as checker:
         if checker is None:
             raise GenerationFailed(NOTHING_TO_CHECK_WITH)
-        rendering = tools.engine.submit([partial(_look, checker, pixels)])
+        rendering = tools.engine.submit([partial(_look, checker, checker.cropped(pixels))])
         on_begin(rendering)
         (seen,) = rendering.result()
     return Made(Outcome(generation_time_s=time.monotonic() - started, nsfw=seen.is_sensitive))

@@ -17,7 +17,7 @@ from worker.gpu.studio.outcome import outcome_of
 IGNORED: dict[str, Scalar] = {
     **dict.fromkeys(("enhance_prompt", "multi_lingual", "tomesd", "self_attention", "panorama"), "no"),
     **dict.fromkeys(("highres_fix",), "no"),
-    **dict.fromkeys(("vae", "embeddings", "clip_skip"), None),
+    **dict.fromkeys(("vae", "embeddings", "clip_skip", "ip_adapter_id", "ip_adapter_image"), None),
 }
 
 

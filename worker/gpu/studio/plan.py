@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.jobs import Outcome, PictureSpec, Scalar
+from shared.errors import GenerationFailed
+from shared.jobs import Dialect, Outcome, PictureSpec, Scalar
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
 from worker.gpu.painting.chunks import spelled
 from worker.gpu.painting.denoising import first_pass_size
@@ -131,7 +132,12 @@ class Plan:
 
 
 def plan_job(spec: PictureSpec, words: Words, kit: Kit, guides: Guides = ALONE) -> Plan:
-    """With the embeddings that no prompt names put into the prompt they are meant for."""
+    """With the embeddings that no prompt names put into the prompt they are meant for.
+
+    Raises `GenerationFailed` for a job that came by Flux's routes.
+    """
+    if spec.dialect is Dialect.FLUX:
+        raise GenerationFailed(f"Model {spec.model_id} is no Flux model: leave model_id out.")
     words = _naming_embeddings(words, kit)
     for prompt in (words.prompt, words.negative_prompt):
         sections(prompt)  # here and not on the engine's thread: a nasty prompt takes its time
