@@ -198,7 +198,10 @@ def test_the_documented_enlargement_is_one_picture_three_times_as_large(
 def test_the_documented_check_tells_whether_the_picture_is_sensitive(
     answers: dict[str, dict[str, Any]], site: Site
 ) -> None:
-    assert answers["nsfw_image_check"] == {"images": f"{site.url}/init.png", "has_nsfw_concept": [False]}
+    seen = {"images": f"{site.url}/init.png", "has_nsfw_concept": [False]}
+
+    # if it had to be fetched, it has its status and id besides
+    assert seen.items() <= answers["nsfw_image_check"].items()
 
 
 def test_a_flux_picture_ends_with_its_day(answers: dict[str, dict[str, Any]]) -> None:

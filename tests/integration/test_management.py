@@ -1,5 +1,6 @@
 """Managing the server: over real HTTP and a real Redis, and what a GPU worker makes of the orders."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.ports import free_port
 from shared import ledger
 from shared.api_keys import ApiKey, digest
 from shared.jobs import JobState
@@ -28,16 +30,34 @@ SAID = {
 }
 
 
-@pytest.fixture
-def client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
+@contextlib.contextmanager
+def managed(settings: Settings, folder: Path) -> Iterator[httpx.Client]:
+    """A client of a gateway that knows an admin and a user."""
     keys = [
         ApiKey(tenant="boss", sha256=digest(ADMIN), admin=True),
         ApiKey(tenant="user", sha256=digest(USER)),
     ]
-    file = tmp_path / "keys.json"
+    file = folder / "keys.json"
     file.write_text(json.dumps([key.model_dump() for key in keys]))
     chosen = settings.model_copy(update={"api_keys_file": file, "api_key": None, "sync_wait_s": 0.0})
-    with running_gateway(chosen, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+    with running_gateway(chosen, folder / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@pytest.fixture
+def client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
+    with managed(settings, tmp_path) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def any_client(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """For tests that don't mind each other."""
+    folder = tmp_path_factory.mktemp("management")
+    settings = Settings(
+        redis_url=redis_server.removesuffix("/0") + "/15", data_dir=folder / "data", port=free_port()
+    )
+    with managed(settings, folder) as client:
         yield client
 
 
@@ -52,18 +72,18 @@ def accept(store: Ledger, settings: Settings, tenant: str, **changes: Any) -> in
     return store.run(call).job_id
 
 
-def test_system_details_tell_of_models_and_of_the_wait(client: httpx.Client) -> None:
+def test_system_details_tell_of_models_and_of_the_wait(any_client: httpx.Client) -> None:
     for family in FAMILIES:
-        answer = client.post(f"{family}/system_details", json={"key": USER}).json()
+        answer = any_client.post(f"{family}/system_details", json={"key": USER}).json()
 
         assert answer == {"model_count": 1, "queue_time": 0, "status": "ok"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("action", SAID)
-def test_an_admin_manages_and_a_user_does_not(client: httpx.Client, family: str, action: str) -> None:
-    done = client.post(f"{family}/{action}", json={"key": ADMIN}).json()
-    refused = client.post(f"{family}/{action}", json={"key": USER}).json()
+def test_an_admin_manages_and_a_user_does_not(any_client: httpx.Client, family: str, action: str) -> None:
+    done = any_client.post(f"{family}/{action}", json={"key": ADMIN}).json()
+    refused = any_client.post(f"{family}/{action}", json={"key": USER}).json()
 
     assert done == {"status": "success", "message": SAID[action]}
     assert (refused["status"], refused["code"]) == ("error", "forbidden")
@@ -97,9 +117,9 @@ def test_clear_queue_cancels_what_waits_and_leaves_what_runs(
     assert (stats.queued, stats.deliveries_waiting) == (0, 1)
 
 
-def test_model_reload_answers_for_known_models_only(client: httpx.Client) -> None:
-    known = client.post("/api/v6/images/model_reload", json={"key": ADMIN, "model_id": "demo"}).json()
-    unknown = client.post("/api/v6/images/model_reload", json={"key": ADMIN, "model_id": "other"}).json()
+def test_model_reload_answers_for_known_models_only(any_client: httpx.Client) -> None:
+    known = any_client.post("/api/v6/images/model_reload", json={"key": ADMIN, "model_id": "demo"}).json()
+    unknown = any_client.post("/api/v6/images/model_reload", json={"key": ADMIN, "model_id": "other"}).json()
 
     assert known["status"] == "success"
     assert (unknown["status"], unknown["message"]) == ("error", "Model not found: other")
