@@ -9,7 +9,6 @@ from fastapi import Request
 
 from api.body import Caller
 from api.context import Gateway
-from api.inputs import take_inputs
 from api.public_url import public_url
 from api.wire.requests import JobBody, Order
 from shared import ledger
@@ -38,9 +37,11 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
             check_url(wanted.webhook, settings.allow_private_hosts)
         except RefusedAddress as exc:
             raise BadRequest(f"webhook {exc.detail}") from None
-    prefix = str(uuid.uuid4())
-    inputs = await take_inputs(gateway, request, caller, prefix, wanted.pictures)
-    spec = wanted.to_spec(Order(settings, public_url(gateway, request), prefix, dialect, inputs))
+    prefix, reached_at = str(uuid.uuid4()), public_url(gateway, request)
+    inputs = await gateway.intake.take(
+        wanted.pictures, tenant=caller.key.tenant, file_prefix=prefix, public_url=reached_at
+    )
+    spec = wanted.to_spec(Order(settings, reached_at, prefix, dialect, inputs))
     try:
         _require_sane_size(spec, settings)
         call = ledger.accept(spec, caller.key, settings, idempotency_key=key, digest=digest)

@@ -5,6 +5,7 @@ How hints are made, worker/gpu/hints/ knows.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 
 from shared.settings import Settings
@@ -65,15 +66,16 @@ READY_MADE_ONLY = frozenset({"face_detector"})
 """Types whose hints clients have to bring: no library that installs beside ours finds faces in this way."""
 
 
+def source_of(tool: Tool, settings: Settings) -> str | Path | None:
+    """What the tool's setting says: a hub id or a folder; None if it says nothing."""
+    sources = {Tool.DEPTH_ESTIMATOR: settings.depth_estimator, Tool.SEGMENTER: settings.segmenter}
+    return sources.get(tool, settings.annotators_folder)
+
+
 def can_make(kind: str, settings: Settings) -> bool:
     """Whether this installation makes hints of this type from pictures."""
     tool = HINT_TYPES[kind]
-    sources = {
-        None: "",
-        Tool.DEPTH_ESTIMATOR: settings.depth_estimator,
-        Tool.SEGMENTER: settings.segmenter,
-    }
-    return kind not in READY_MADE_ONLY and sources.get(tool, settings.annotators_folder) is not None
+    return kind not in READY_MADE_ONLY and (tool is None or source_of(tool, settings) is not None)
 
 
 def no_tool(kind: str) -> str:

@@ -32,9 +32,8 @@ async def system_details(request: Request) -> JSONResponse:
     "/restart_server", openapi_extra=json_body(), summary="Drain the GPU workers and start them again"
 )
 async def restart_server(request: Request) -> JSONResponse:
-    gateway = await _admins_gateway(request)
-    await gateway.ledger.run(ledger.order(Order.RESTART))
-    return _success("server restarting")
+    gateway, _ = await _administered(request)
+    return await _ordered(gateway, Order.RESTART, "server restarting")
 
 
 @router.post(
@@ -42,52 +41,46 @@ async def restart_server(request: Request) -> JSONResponse:
 )
 @router.post("/update", openapi_extra=json_body(), summary="The same")
 async def update_server(request: Request) -> JSONResponse:
-    gateway = await _admins_gateway(request)
-    await gateway.ledger.run(ledger.order(Order.RESTART))
-    return _success("server updating")
+    gateway, _ = await _administered(request)
+    return await _ordered(gateway, Order.RESTART, "server updating")
 
 
 @router.post("/clear_cache", openapi_extra=json_body(), summary="Let go of the models that no job uses")
 async def clear_cache(request: Request) -> JSONResponse:
-    gateway = await _admins_gateway(request)
-    await gateway.ledger.run(ledger.order(Order.CLEAR_CACHE))
-    return _success("Cache cleared successfully")
+    gateway, _ = await _administered(request)
+    return await _ordered(gateway, Order.CLEAR_CACHE, "Cache cleared successfully")
 
 
 @router.post("/clear_queue", openapi_extra=json_body(), summary="Cancel all jobs that wait, then restart")
 async def clear_queue(request: Request) -> JSONResponse:
-    gateway = await _admins_gateway(request)
+    gateway, _ = await _administered(request)
     waiting = (await gateway.ledger.run(ledger.stats())).queued
     while waiting > 0:  # no more than there were: others may be sending all the time
         cleared = await gateway.ledger.run(ledger.clear_queue())
         if cleared.bell_wanted:
             gateway.bell.ring(WEBHOOK_QUEUE)
         waiting = min(waiting - cleared.cancelled, cleared.still_queued) if cleared.cancelled else 0
-    await gateway.ledger.run(ledger.order(Order.RESTART))
-    return _success("Queue cleared, server is restarting")
+    return await _ordered(gateway, Order.RESTART, "Queue cleared, server is restarting")
 
 
 @reloading.post("/model_reload", openapi_extra=json_body(ModelId), summary="Read a model's files anew")
 async def model_reload(request: Request) -> JSONResponse:
     """Models are loaded when a job needs them; what no job uses now is read anew then."""
-    gateway, caller = gateway_of(request), await authenticate(request)
-    _require_admin(caller)
+    gateway, caller = await _administered(request)
     model_id = parse(ModelId, caller.body).model_id
     if model_id not in gateway.settings.models:
         raise ModelNotFound(f"Model not found: {model_id}")
-    await gateway.ledger.run(ledger.order(Order.CLEAR_CACHE))
-    return _success("Model is reloaded when it is used next")
+    return await _ordered(gateway, Order.CLEAR_CACHE, "Model is reloaded when it is used next")
 
 
-async def _admins_gateway(request: Request) -> Gateway:
-    _require_admin(await authenticate(request))
-    return gateway_of(request)
-
-
-def _require_admin(caller: Caller) -> None:
+async def _administered(request: Request) -> tuple[Gateway, Caller]:
+    """Raises `NotAllowed` if the caller may not."""
+    caller = await authenticate(request)
     if not caller.key.admin:
         raise NotAllowed("This API key may not manage the server: use an admin's key.")
+    return gateway_of(request), caller
 
 
-def _success(message: str) -> JSONResponse:
+async def _ordered(gateway: Gateway, order: Order, message: str) -> JSONResponse:
+    await gateway.ledger.run(ledger.order(order))
     return JSONResponse({"status": "success", "message": message})

@@ -189,6 +189,12 @@ class WithFields(logging.Formatter):
         return " ".join([super().format(record), *fields])
 
 
+def log_to_terminal() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the stages and the model")
@@ -197,9 +203,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     arguments = parser.parse_args()
-    handler = logging.StreamHandler()
-    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal()
     torch.set_num_threads(arguments.threads)
     training = Training(stages=arguments.out / "stages", minutes=arguments.minutes)
     training.run()

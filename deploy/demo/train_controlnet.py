@@ -7,7 +7,6 @@ machine trains further in the same time; drawing the lessons comes on top.
 """
 
 import argparse
-import logging
 import shutil
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from diffusers import ControlNetModel
 
 from deploy.demo.measure import MODEL
-from deploy.demo.train import WithFields
+from deploy.demo.train import log_to_terminal
 from deploy.demo.training.controlnet import ControlNetPlan, new_controlnet, train_controlnet
 from deploy.demo.training.lora import Studio
 
@@ -29,9 +28,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest one")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
-    handler = logging.StreamHandler()
-    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     studio = Studio.at(MODEL)

@@ -8,13 +8,12 @@ lessons comes on top.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 import torch
 
 from deploy.demo.measure import MODEL
-from deploy.demo.train import WithFields
+from deploy.demo.train import log_to_terminal
 from deploy.demo.training.embedding import save_embedding, train_sunset
 from deploy.demo.training.lora import Company, Studio, save_as_kohya, save_as_peft, train_lora
 
@@ -48,9 +47,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("loras", "embeddings"))
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
-    handler = logging.StreamHandler()
-    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal()
     torch.set_num_threads(arguments.threads)
     minute = arguments.minutes / sum(SHARES.values())
     if arguments.only != "embeddings":

@@ -7,13 +7,12 @@ machine trains further in the same time; drawing the clips comes on top.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 import torch
 
 from deploy.demo.measure import MODEL
-from deploy.demo.train import WithFields
+from deploy.demo.train import log_to_terminal
 from deploy.demo.training.lora import Studio
 from deploy.demo.training.motion import train_motion
 
@@ -26,9 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=31, help="another one draws other clips")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args()
-    handler = logging.StreamHandler()
-    handler.setFormatter(WithFields("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal()
     torch.set_num_threads(arguments.threads)
     train_motion(
         Studio.at(MODEL),

@@ -1,5 +1,6 @@
 """What every job has, whatever it makes: whose files, where they go, whom to tell."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -75,9 +76,9 @@ class JobSpec(BaseModel):
     track_id: Scalar = None
 
     @property
+    @abstractmethod
     def cost(self) -> int:
         """Work units: one denoising step of one latent position costs about one."""
-        raise NotImplementedError
 
     @property
     def file_count(self) -> int:

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.settings import DEMO
-from tests.support.processes import LocalCluster, running_cluster
-from tests.support.tiny_finishing import save_safety_checker
-from tests.support.tiny_flux import save_flux
+from tests.support.processes import LocalCluster
+from tests.support.whole import running_whole_cluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES: list[tuple[str, str]] = re.findall(
@@ -31,14 +29,7 @@ def name_of(command: str) -> str:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """As `make run` starts it, with a safety checker and a Flux model besides."""
-    folder = tmp_path_factory.mktemp("api")
-    models = {"demo": str(DEMO / "model"), "flux": str(save_flux(folder / "flux"))}
-    with running_cluster(
-        folder / "data",
-        PRINTWORKS_MODELS=json.dumps(models),
-        PRINTWORKS_SAFETY_CHECKER=str(save_safety_checker(folder / "checker")),
-    ) as cluster:
+    with running_whole_cluster(tmp_path_factory.mktemp("api")) as cluster:
         yield cluster
 
 

@@ -19,14 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.settings import DEMO
 from tests.support import documented
 from tests.support.pictures import download_picture
-from tests.support.processes import LocalCluster, running_cluster
+from tests.support.processes import LocalCluster
 from tests.support.site import Site, answer, running_site
-from tests.support.tiny_finishing import save_safety_checker
-from tests.support.tiny_flux import save_flux
 from tests.support.waiting import wait_until
+from tests.support.whole import running_whole_cluster
 
 ROOT, V6 = "/api/v1/enterprise", "/api/v6/images"
 SUCCESS = ["status", "generationTime", "id", "output"]
@@ -91,13 +89,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    folder = tmp_path_factory.mktemp("documented")
-    models = {"demo": str(DEMO / "model"), "flux": str(save_flux(folder / "flux"))}
-    with running_cluster(
-        folder / "data",
-        PRINTWORKS_MODELS=json.dumps(models),
-        PRINTWORKS_SAFETY_CHECKER=str(save_safety_checker(folder / "checker")),
-    ) as cluster:
+    with running_whole_cluster(tmp_path_factory.mktemp("documented")) as cluster:
         yield cluster
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.ip_adapters import IP_ADAPTERS
 from tests.support import tiny, tiny_ip_adapter
 from tests.support.painting import (
     assert_same,
+    in_mixed_company,
     painted,
     request,
     running_engine,
@@ -24,7 +26,6 @@ from tests.support.painting import (
     stock_picture,
     submit,
 )
-from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels, Steps
 from worker.gpu.engine.memory import MemoryModel, meter_for
 from worker.gpu.models.controlnets import load_controlnet
@@ -175,12 +176,12 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(engine: Engine, stu
     ]
     wanted = [request(seed=50 + index, **changes) for index, changes in enumerate(choices)]
 
-    renderings = [submit(engine, studio.kit, each) for each in wanted[:4]]
-    wait_until(lambda: renderings[0].progress > 0)
-    renderings += [submit(engine, studio.kit, each) for each in wanted[4:]]
+    expected = [studio.stock(each) for each in wanted]
 
-    for each, rendering in zip(wanted, renderings, strict=True):
-        assert_same(rendering.result()[0].develop(), studio.stock(each))
+    made = in_mixed_company(partial(submit, engine, studio.kit), wanted)
+
+    for ours, theirs in zip(made, expected, strict=True):
+        assert_same(ours, theirs)
 
 
 def test_a_controlnet_runs_once_for_all_pictures_of_a_forward(engine: Engine, studio: Studio) -> None:

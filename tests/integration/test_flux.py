@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.support.flux_painting import (
     submit_flux,
 )
 from tests.support.lora_files import transformer_lora
-from tests.support.painting import assert_same
+from tests.support.painting import assert_same, in_mixed_company
 from tests.support.tiny_finishing import ALWAYS, image_processor, safety_checker
 from tests.support.tiny_flux import flux, save_flux
 from tests.support.waiting import wait_until
@@ -126,12 +127,12 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
         for index in range(18)
     ]
 
-    renderings = [submit_flux(engine, kit, each) for each in wanted[:6]]
-    wait_until(lambda: renderings[0].progress > 0)
-    renderings += [submit_flux(engine, kit, each) for each in wanted[6:]]
+    expected = [stock_flux_picture(pipeline, each) for each in wanted]
 
-    for each, rendering in zip(wanted, renderings, strict=True):
-        assert_same(rendering.result()[0].develop(), stock_flux_picture(pipeline, each))
+    made = in_mixed_company(partial(submit_flux, engine, kit), wanted)
+
+    for ours, theirs in zip(made, expected, strict=True):
+        assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize("scheduler", FLOW_SCHEDULERS)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.support import tiny
 from tests.support.jobs import make_spec
 from tests.support.painting import (
     assert_same,
+    in_mixed_company,
     painted,
     request,
     sibling,
@@ -25,7 +27,6 @@ from tests.support.painting import (
     submit,
 )
 from tests.support.starting import hole, scenery, started
-from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels
 from worker.gpu.finishing.seam import joined
 from worker.gpu.models.library import Library
@@ -123,12 +124,10 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
 
     expected = [stock(pipeline, each) for each in wanted]
 
-    renderings = [submit(engine, kit, each) for each in wanted[:3]]
-    wait_until(lambda: renderings[0].progress > 0)
-    renderings += [submit(engine, kit, each) for each in wanted[3:]]
+    made = in_mixed_company(partial(submit, engine, kit), wanted)
 
-    for theirs, rendering in zip(expected, renderings, strict=True):
-        assert_same(rendering.result()[0].develop(), theirs)
+    for ours, theirs in zip(made, expected, strict=True):
+        assert_same(ours, theirs)
 
 
 def test_what_the_mask_keeps_is_the_pictures_own_and_the_hole_is_new(engine: Engine, kit: Kit) -> None:

@@ -1,6 +1,7 @@
 """Pictures equal those of diffusers' own pipelines, alone and in mixed company: SD 1.x, SD 2.x, SDXL."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -12,13 +13,13 @@ from shared.schedulers import SCHEDULERS
 from tests.support import tiny
 from tests.support.painting import (
     assert_same,
+    in_mixed_company,
     painted,
     request,
     sibling,
     stock_picture,
     submit,
 )
-from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine
 from worker.gpu.models.loaded import from_pipeline
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
@@ -72,12 +73,12 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
         for index, scheduler in enumerate(SCHEDULERS)
     ]
 
-    renderings = [submit(engine, kit, each) for each in wanted[:5]]
-    wait_until(lambda: renderings[0].progress > 0)
-    renderings += [submit(engine, kit, each) for each in wanted[5:]]
+    expected = [stock_picture(pipeline, each) for each in wanted]
 
-    for each, rendering in zip(wanted, renderings, strict=True):
-        assert_same(rendering.result()[0].develop(), stock_picture(pipeline, each))
+    made = in_mixed_company(partial(submit, engine, kit), wanted)
+
+    for ours, theirs in zip(made, expected, strict=True):
+        assert_same(ours, theirs)
 
 
 def test_perturbed_attention_guidance_equals_the_stock_pipelines_beside_plain_pictures(

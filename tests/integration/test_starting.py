@@ -14,6 +14,7 @@ from shared.schedulers import SCHEDULERS
 from tests.support import tiny
 from tests.support.painting import (
     assert_same,
+    in_mixed_company,
     painted,
     request,
     sibling,
@@ -91,12 +92,10 @@ def test_pictures_in_mixed_company_equal_the_stock_pipelines(
     ]
     expected = [stock(pipeline, each) for each in wanted]
 
-    renderings = [submit(engine, kit, each) for each in wanted[:5]]
-    wait_until(lambda: renderings[0].progress > 0)
-    renderings += [submit(engine, kit, each) for each in wanted[5:]]
+    made = in_mixed_company(partial(submit, engine, kit), wanted)
 
-    for theirs, rendering in zip(expected, renderings, strict=True):
-        assert_same(rendering.result()[0].develop(), theirs)
+    for ours, theirs in zip(made, expected, strict=True):
+        assert_same(ours, theirs)
 
 
 def company(starts: bool, strength: float, **changes: Any) -> PictureRequest:

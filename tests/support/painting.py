@@ -2,18 +2,21 @@
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import numpy as np
 import torch
 from PIL import Image
 
+from tests.support.waiting import wait_until
 from worker.gpu.engine import Engine, Pixels, Rendering
 from worker.gpu.painting import Kit, PictureRequest, Start, paint
 from worker.gpu.schedulers import Sampling, make_scheduler
+
+Wanted = TypeVar("Wanted")
 
 STARTING = {
     False: (diffusers.StableDiffusionImg2ImgPipeline, diffusers.StableDiffusionInpaintPipeline),
@@ -52,6 +55,14 @@ def submit(engine: Engine, kit: Kit, *requests: PictureRequest) -> Rendering:
 
 def painted(engine: Engine, kit: Kit, wanted: PictureRequest) -> Pixels:
     return submit(engine, kit, wanted).result()[0].develop()
+
+
+def in_mixed_company(submitted: Callable[[Wanted], Rendering], wanted: Sequence[Wanted]) -> list[Pixels]:
+    """The pictures, in their order, when most join while the first four are being painted."""
+    renderings = [submitted(each) for each in wanted[:4]]
+    wait_until(lambda: renderings[0].progress > 0)
+    renderings += [submitted(each) for each in wanted[4:]]
+    return [rendering.result()[0].develop() for rendering in renderings]
 
 
 def stock_picture(pipeline: diffusers.DiffusionPipeline, wanted: PictureRequest, **options: Any) -> Pixels:

@@ -1,6 +1,10 @@
-"""Brings a client's picture to the size of the picture to make; in slots, never on the engine's thread."""
+"""Brings pictures to the size at which they are used; in slots, never on the engine's thread."""
 
+import numpy as np
 from PIL import Image, ImageOps
+from transformers import CLIPImageProcessorPil
+
+from worker.gpu.engine.rendering import Pixels
 
 
 def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -9,3 +13,9 @@ def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     Masks and control pictures go the same way as the picture they belong to, and so stay aligned with it.
     """
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+
+
+def seen_by(processor: CLIPImageProcessorPil, picture: Pixels) -> Pixels:
+    """What a CLIP model sees of a picture: its middle, (side, side, 3). It sees the same in that again."""
+    seen = processor(Image.fromarray(picture), do_rescale=False, do_normalize=False)
+    return np.ascontiguousarray(np.moveaxis(seen.pixel_values[0], 0, -1))

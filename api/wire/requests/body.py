@@ -79,7 +79,7 @@ class JobBody(BaseModel):
         """The job to accept; draws the seed if the client left it open."""
 
     def common(self, order: Order) -> dict[str, Any]:
-        """The fields of every `JobSpec`."""
+        """The fields of a `JobSpec` that a body of this base gives."""
         return {
             "dialect": order.dialect,
             "inputs": order.inputs,

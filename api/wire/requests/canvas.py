@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.loose import LONGEST_TEXT, OptionalText, Switch, WholeNumber
-from api.wire.requests.body import Id, JobBody, limits, wrong
+from api.wire.requests.body import Id, JobBody, Order, limits, wrong
 
 LARGEST_SEED = 2**63 - 8
 """Leaves room for `seed + i` of the last picture."""
@@ -65,6 +65,17 @@ class CanvasBody(JobBody):
     def _widest(self, info: ValidationInfo) -> int:
         return limits(info).max_side
 
+    def common(self, order: Order) -> dict[str, Any]:
+        return super().common(order) | {
+            "model_id": self.model_id,
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "width": self.width,
+            "height": self.height,
+            "steps": self.num_inference_steps,
+            "seed": drawn(self.seed),
+        }
+
 
 class PicturesBody(CanvasBody):
     """Of one to four pictures."""
@@ -76,3 +87,10 @@ class PicturesBody(CanvasBody):
     deterministic: Switch = False
     """Bit-identical files under any load, at the price of sharing no work with other jobs. Not part of the
     original protocol."""
+
+    def common(self, order: Order) -> dict[str, Any]:
+        return super().common(order) | {
+            "samples": self.samples,
+            "base64": self.base64,
+            "deterministic": self.deterministic,
+        }

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from api.wire.loose import Number, OptionalText, Switch, WholeNumber
 from api.wire.requests.body import Needed, Order, limits, one_of, wrong
-from api.wire.requests.canvas import CanvasBody, drawn
+from api.wire.requests.canvas import CanvasBody
 from shared.jobs import FilmSpec
 from shared.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 
@@ -43,17 +43,10 @@ class Text2Video(CanvasBody):
     def to_spec(self, order: Order) -> FilmSpec:
         return FilmSpec(
             **self.common(order),
-            model_id=self.model_id,
-            prompt=self.prompt,
-            negative_prompt=self.negative_prompt,
             enhance_prompt=self.enhance_prompt,
-            width=self.width,
-            height=self.height,
             frames=self.num_frames,
             fps=self.fps,
-            steps=self.num_inference_steps,
             guidance_scale=self.guidance_scale,
             scheduler=self.scheduler or DEFAULT_SCHEDULER,
             use_karras_sigmas=self.use_karras_sigmas,
-            seed=drawn(self.seed),
         )

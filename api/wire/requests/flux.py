@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.wire.loose import Number, PictureText, Switch, WholeNumber
 from api.wire.requests.body import GivenPicture, Id, Needed, Order, given
-from api.wire.requests.canvas import PicturesBody, drawn
+from api.wire.requests.canvas import PicturesBody
 from shared.jobs import Dialect, Kind, PictureSpec, Role
 from shared.missing import missing_checker
 from shared.schedulers import FLOW_SCHEDULER
@@ -41,21 +41,11 @@ class FluxText2Img(PicturesBody):
         """The fields of a `PictureSpec`."""
         return self.common(order) | {
             "kind": kind,
-            "model_id": self.model_id,
-            "prompt": self.prompt,
-            "negative_prompt": self.negative_prompt,
             "true_cfg_scale": self.true_cfg_scale if self.negative_prompt else 1.0,
-            "width": self.width,
-            "height": self.height,
-            "samples": self.samples,
-            "steps": self.num_inference_steps,
             "guidance_scale": self.guidance_scale,
             "scheduler": FLOW_SCHEDULER,
-            "seed": drawn(self.seed),
             "safety_checker": self.safety_checker,
             "safety_checker_type": "black",  # this family says: replaced by a blank picture
-            "deterministic": self.deterministic,
-            "base64": self.base64,
         }
 
     def to_spec(self, order: Order) -> PictureSpec:

@@ -15,7 +15,7 @@ from api.wire.loose import (
     WholeNumber,
 )
 from api.wire.requests.body import GivenPicture, Needed, Order, given, limits, one_of, wrong
-from api.wire.requests.canvas import PicturesBody, drawn
+from api.wire.requests.canvas import PicturesBody
 from shared.ip_adapters import IP_ADAPTERS
 from shared.jobs import IP_ADAPTER_SCALE, Dialect, IpAdapterUse, Kind, LoraUse, PictureSpec, Role
 from shared.missing import NO_TRANSLATOR, missing_checker
@@ -93,21 +93,13 @@ class PaintingBody(PicturesBody):
         """The fields of a `PictureSpec` that all of these bodies give."""
         return self.common(order) | {
             "kind": kind,
-            "model_id": self.model_id,
-            "prompt": self.prompt,
-            "negative_prompt": self.negative_prompt,
             "enhance_prompt": self.enhance_prompt,
             "multi_lingual": self.multi_lingual,
             "clip_skip": self.clip_skip,
-            "width": self.width,
-            "height": self.height,
-            "samples": self.samples,
-            "steps": self.num_inference_steps,
             "guidance_scale": self.guidance_scale,
             "scheduler": self.scheduler or DEFAULT_SCHEDULER,
             "use_karras_sigmas": self.use_karras_sigmas,
             "algorithm_type": ALGORITHMS[self.algorithm_type] if self.algorithm_type else None,
-            "seed": drawn(self.seed),
             "loras": self._loras(),
             "embeddings": self.embeddings_model,
             "vae": self.vae,
@@ -115,8 +107,6 @@ class PaintingBody(PicturesBody):
             "upscale": self.upscale,
             "safety_checker": self.safety_checker,
             "safety_checker_type": self.safety_checker_type or DEFAULT_SAFETY_CHECKER_TYPE,
-            "deterministic": self.deterministic,
-            "base64": self.base64,
         }
 
     def _loras(self) -> tuple[LoraUse, ...]:

@@ -16,6 +16,7 @@ from transformers import CLIPImageProcessorPil
 
 from shared.errors import GenerationFailed
 from worker.gpu.engine.rendering import Pixels
+from worker.gpu.fitting import seen_by
 
 # Of each flagged picture it says that "a black image will be returned", which here is not so.
 logging.getLogger(safety_checker.__name__).setLevel(logging.ERROR)
@@ -57,8 +58,7 @@ class SafetyChecker:
     def cropped(self, picture: Pixels) -> Pixels:
         """What the model sees of a picture, (side, side, 3), and sees again in that: large pictures take long
         to prepare, which is for a slot's thread."""
-        seen = self._processor(Image.fromarray(picture), do_rescale=False, do_normalize=False)
-        return np.ascontiguousarray(np.moveaxis(seen.pixel_values[0], 0, -1))
+        return seen_by(self._processor, picture)
 
     @torch.inference_mode()
     def check(self, pictures: Sequence[Pixels]) -> list[bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import GenerationFailed
-from shared.hints import Tool
+from shared.hints import Tool, source_of
 from shared.ip_adapters import IP_ADAPTERS, installed, not_installed
 from shared.jobs import PictureSpec
 from shared.missing import NO_FACE_ENHANCER
@@ -112,11 +112,7 @@ class Catalogue:
 
     def hint_network(self, tool: Tool) -> Wanted | None:
         """None if the settings name none."""
-        sources = {
-            Tool.DEPTH_ESTIMATOR: self._settings.depth_estimator,
-            Tool.SEGMENTER: self._settings.segmenter,
-        }
-        source = sources.get(tool, self._settings.annotators_folder)
+        source = source_of(tool, self._settings)
         if source is None:
             return None
         path = Path(source) / FILES[tool] if tool in FILES else Path(source)

@@ -5,7 +5,6 @@ prompt's. How it hears them: image_prompts.py; how they are read: ip_files.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from diffusers.models.embeddings import ImageProjection
 from PIL import Image
@@ -14,6 +13,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from shared.ip_adapters import IP_ADAPTERS
 from worker.gpu.engine.rendering import Pixels
+from worker.gpu.fitting import seen_by
 from worker.gpu.models.precision import bytes_of
 
 
@@ -54,8 +54,7 @@ class ImageEncoder:
 
     def cropped(self, picture: Pixels) -> Pixels:
         """What the encoder sees of a picture: its middle, (side, side, 3). It sees the same in that again."""
-        seen = self.processor(Image.fromarray(picture), do_rescale=False, do_normalize=False)
-        return np.ascontiguousarray(np.moveaxis(seen.pixel_values[0], 0, -1))
+        return seen_by(self.processor, picture)
 
     def prepared(self, pictures: Sequence[Pixels]) -> Tensor:
         """(pictures, 3, side, side)"""

@@ -1,7 +1,7 @@
 """Lends out the loaded things that jobs are made with."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from shared.settings import Settings
 from worker.gpu.enlarging import FaceEnhancer, Upscaler, largest_pixels
 from worker.gpu.filming import VideoModel
 from worker.gpu.finishing.safety import SafetyChecker
-from worker.gpu.flux import FluxKit, LoadedFlux
+from worker.gpu.flux import FluxKit
 from worker.gpu.hints import HintNetwork
 from worker.gpu.models.cache import Key, Shelf, Wanted
 from worker.gpu.models.catalogue import (
@@ -90,29 +90,35 @@ class Library:
         with self._shelf.borrow([self._catalogue.checkpoint(model_id)]):
             pass
 
-    @contextmanager
-    def kit(self, spec: PictureSpec) -> Iterator[Kit | FluxKit]:
+    def kit(self, spec: PictureSpec) -> AbstractContextManager[Kit | FluxKit]:
         """What the job's pictures are made with."""
-        catalogue, upscaler_id, hint = self._catalogue, self._settings.upscaler_id, spec.hint
+        return self._flux_kit(spec) if self._catalogue.is_flux(spec.model_id) else self._sd_kit(spec)
+
+    @contextmanager
+    def _flux_kit(self, spec: PictureSpec) -> Iterator[FluxKit]:
+        """Flux has no use for the rest of what a job may name."""
+        loras = self._catalogue.loras(spec)
+        with self._borrow(self._always_wanted(spec)) as lent:
+            yield FluxKit(
+                model=lent.one(CHECKPOINT),
+                checker=lent.one(CHECKER),
+                upscaler=lent.one(UPSCALER),
+                loras=loras,
+            )
+
+    @contextmanager
+    def _sd_kit(self, spec: PictureSpec) -> Iterator[Kit]:
+        catalogue, hint = self._catalogue, spec.hint
         adapter = spec.ip_adapter if spec.ip_adapter and spec.ip_adapter.scale else None
-        if catalogue.is_flux(spec.model_id):  # has no use for these
-            adapter = hint = None
-            spec = spec.model_copy(update={"vae": None, "embeddings": ()})
         wanted = [
-            catalogue.checkpoint(spec.model_id),
+            *self._always_wanted(spec),
             catalogue.vae(spec.vae) if spec.vae else None,
-            catalogue.upscaler(upscaler_id) if spec.upscale and upscaler_id else None,
-            catalogue.checker() if spec.safety_checker else None,
             *(catalogue.ip_adapter(adapter.adapter_id) if adapter else ()),
             *(catalogue.controlnet(use.control_id) for use in (hint.controls if hint else ())),
         ]
         loras, embeddings = catalogue.loras(spec), catalogue.embeddings(spec)
         with self._borrow(wanted) as lent:
-            model: LoadedModel | LoadedFlux = lent.one(CHECKPOINT)
-            finishing = {"checker": lent.one(CHECKER), "upscaler": lent.one(UPSCALER)}
-            if isinstance(model, LoadedFlux):
-                yield FluxKit(model=model, loras=loras, **finishing)
-                return
+            model: LoadedModel = lent.one(CHECKPOINT)
             vae: AutoencoderKL = lent.one(VAE) or model.vae
             _require_fit(spec.vae, vae, model)
             for controlnet in lent.all(CONTROLNET).values():
@@ -121,12 +127,22 @@ class Library:
                 model=model,
                 vae=vae,
                 vae_id=spec.vae or "",
+                checker=lent.one(CHECKER),
+                upscaler=lent.one(UPSCALER),
                 loras=loras,
                 embeddings=embeddings,
                 ip_adapter=IpAdapter(lent.one(IP_ADAPTER), lent.one(IMAGE_ENCODER)) if adapter else None,
                 controlnets=lent.all(CONTROLNET),
-                **finishing,
             )
+
+    def _always_wanted(self, spec: PictureSpec) -> list[Wanted | None]:
+        """Whatever the model's family."""
+        catalogue, upscaler_id = self._catalogue, self._settings.upscaler_id
+        return [
+            catalogue.checkpoint(spec.model_id),
+            catalogue.upscaler(upscaler_id) if spec.upscale and upscaler_id else None,
+            catalogue.checker() if spec.safety_checker else None,
+        ]
 
     @contextmanager
     def checker(self) -> Iterator[SafetyChecker | None]:
