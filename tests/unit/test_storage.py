@@ -1,6 +1,8 @@
 """The storage folder: whole files or none, and only under our own names."""
 
 import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -12,6 +14,25 @@ from shared.storage import CONTENT_TYPES, FolderStorage, input_name
 from tests.support.jobs import make_spec
 
 A_PREFIX = "6acf249e-7aa7-4281-9640-a7f5a3086a04"
+WRITE_TOO_MUCH = f"""
+import resource, sys
+from functools import partial
+from pathlib import Path
+from shared.storage import FolderStorage, Spool
+
+folder = Path(sys.argv[1])
+storage, spool, content = FolderStorage(folder, 60), Spool(folder / "spool"), bytes(200_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for write in (
+    partial(storage.write, "{A_PREFIX}-0.png", content),
+    partial(storage.write_input, "{A_PREFIX}-init", content),
+    partial(spool.keep, "{A_PREFIX}-0.png", content, "a sealed target"),
+):
+    try:
+        write()
+    except OSError as exc:
+        print(exc)
+"""
 
 
 def test_a_file_is_found_only_once_it_is_written(tmp_path: Path) -> None:
@@ -44,6 +65,19 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         storage.write(name, "not bytes")  # type: ignore[arg-type]
 
     assert [entry for entry in (tmp_path / "generations").rglob("*") if entry.is_file()] == []
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_none_behind(tmp_path: Path) -> None:
+    """In a process of its own that may write no large file: what it meets is what a full disk gives."""
+    command = [sys.executable, "-c", WRITE_TOO_MUCH, str(tmp_path)]
+
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    errors = told.splitlines()
+    assert len(errors) == 3
+    for error, folder in zip(errors, ("generations", "inputs", "spool"), strict=True):
+        assert f"File too large: '{tmp_path / folder}" in error
+    assert [entry for entry in tmp_path.rglob("*") if entry.is_file()] == []
 
 
 def test_only_temporary_files_end(tmp_path: Path) -> None:
