@@ -1,0 +1,66 @@
+"""Fetches a model that another server of ours has, as it keeps it: its entry, and each of its files."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from shared.download import too_large
+from shared.errors import GenerationFailed
+from shared.jobs.load import LoadSpec
+from worker.gpu.installing.effort import FETCHED, Effort
+from worker.gpu.installing.fetching import Fetcher, Wanted
+from worker.gpu.installing.places import is_inside
+from worker.gpu.installing.records import Record
+
+PATH = "/api/v1/enterprise/models"
+_REFUSALS = {
+    401: "the other server does not accept the key: send a key of that server in sync_key",
+    403: "the key may not read the other server's models: send the key of one of its admins in sync_key",
+    404: "the other server has no such model any more: send the request again",
+}
+NO_RECORD = "what the other server says of it makes no sense: it may be of another version"
+
+
+class Peer:
+    """Another server, with a key of it."""
+
+    def __init__(self, fetcher: Fetcher, url: str, key: str, most_bytes: int) -> None:
+        self._fetcher = fetcher
+        self._url = url.rstrip("/") + PATH
+        self._credentials = {"Authorization": f"Bearer {key}"}
+        self._most_bytes = most_bytes
+
+    def fetch(self, spec: LoadSpec, folder: Path, effort: Effort) -> Record:
+        """The entry's files into the folder; those that are there already stay."""
+        record = self._record(spec.peer_entry, folder.with_suffix(".json"), effort)
+        total = sum(file.bytes for file in record.files)
+        if total > self._most_bytes:
+            raise too_large(self._most_bytes)
+        done = 0
+        for file in record.files:
+            place, before = folder / file.path, done
+
+            def tell(size: int, _: int | None, before: int = before) -> None:
+                effort.report(FETCHED * (before + size) / max(total, before + size))
+
+            if not place.exists():
+                url = f"{self._url}/{spec.peer_entry}/files/{quote(file.path)}"
+                self._fetcher.fetch(self._wanted(url, file.sha256), place, effort, tell)
+            done += file.bytes
+        return record
+
+    def _record(self, entry_id: str, file: Path, effort: Effort) -> Record:
+        file.unlink(missing_ok=True)
+        self._fetcher.fetch(self._wanted(f"{self._url}/{entry_id}"), file, effort, lambda *_: None)
+        try:
+            record = Record.model_validate_json(file.read_bytes())
+        except ValidationError:
+            raise GenerationFailed(NO_RECORD) from None
+        places = [*(kept.path for kept in record.files), *([record.entry.path] if record.entry.path else [])]
+        if not record.files or not all(is_inside(place) for place in places):
+            raise GenerationFailed(NO_RECORD)
+        return record
+
+    def _wanted(self, url: str, sha256: str = "") -> Wanted:
+        return Wanted(url, self._credentials, sha256, _REFUSALS)
