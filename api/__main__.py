@@ -38,6 +38,7 @@ def main() -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http="h11",  # httptools loses the body of a request that offers HTTP/2, as Java's own client does
         log_config=None,
         access_log=False,  # a query string may hold a key
         server_header=False,

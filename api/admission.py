@@ -4,50 +4,75 @@ import asyncio
 import hashlib
 import json
 import uuid
+from collections.abc import Callable
+from functools import partial
 
 from fastapi import Request
 
 from api.body import Caller
 from api.context import Gateway
+from api.pinning import pins_of
 from api.public_url import public_url
-from api.wire.requests import JobBody, Order
+from api.routes.families import Family
+from api.wire.requests import Here, JobBody, Terms
 from shared import ledger
 from shared.broker import GPU_QUEUE
-from shared.errors import BadRequest, IdempotencyConflict, ModelNotFound, RefusedAddress
-from shared.jobs import Dialect, EnlargementSpec, Job, JobSpec, JobState
+from shared.errors import (
+    BadRequest,
+    EntryGone,
+    IdempotencyConflict,
+    ModelNotFound,
+    RefusedAddress,
+    TooManyJobs,
+)
+from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
+from shared.ledger import Accepted
 from shared.outbound import check_url
 from shared.settings import Settings
 
 LONGEST_IDEMPOTENCY_KEY = 255
 
 
-async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobBody, dialect: Dialect) -> Job:
+async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobBody, family: Family) -> Job:
     """The accepted job, or the one that the same Idempotency-Key made before.
 
-    Raises `BadRequest`, `BadPicture`, `ModelNotFound`, `IdempotencyConflict`; `LedgerUnavailable` or
-    `StorageUnavailable` (nothing accepted).
+    Raises `BadRequest`, `BadPicture`, `ModelNotFound`, `IdempotencyConflict`, `TooManyJobs`;
+    `LedgerUnavailable` or `StorageUnavailable` (nothing accepted).
     """
-    settings, key = gateway.settings, _idempotency_key(request)
+    key = _idempotency_key(request)
     digest = await asyncio.to_thread(_digest, caller, request.url.path) if key else ""
     if key and (known := await gateway.ledger.run(ledger.find(key, caller.key, digest))):
         return await gateway.ledger.run(ledger.read(known, caller.key.tenant))
-    require_installed(wanted, settings, dialect)
+    here = await _here(gateway, family)
+    pins_of(wanted, here)  # before pictures are fetched for nothing
     if wanted.webhook:
-        try:
-            check_url(wanted.webhook, settings.allow_private_hosts)
-        except RefusedAddress as exc:
-            raise BadRequest(f"webhook {exc.detail}") from None
+        require_reachable("webhook", wanted.webhook, gateway.settings)
     prefix, reached_at = str(uuid.uuid4()), public_url(gateway, request)
     inputs = await gateway.intake.take(
-        wanted.pictures, tenant=caller.key.tenant, file_prefix=prefix, public_url=reached_at
+        wanted.pictures,
+        tenant=caller.key.tenant,
+        file_prefix=prefix,
+        public_url=reached_at,
+        followed=partial(gateway.links.followed, here.models, reached_at),
     )
-    spec = wanted.to_spec(Order(settings, reached_at, prefix, dialect, inputs))
+
+    def to_spec(here: Here) -> JobSpec:
+        target = here.models.target(family.deploy_type_of(wanted))
+        terms = Terms(
+            here=here,
+            public_url=reached_at,
+            file_prefix=prefix,
+            inputs=inputs,
+            pins=pins_of(wanted, here),
+            target=target,
+            files_url=gateway.links.files_url(here.models, target, reached_at),
+        )
+        return wanted.to_spec(terms)
+
     try:
-        _require_sane_size(spec, settings)
-        call = ledger.accept(spec, caller.key, settings, idempotency_key=key, digest=digest)
-        accepted = await gateway.ledger.run(call)
-    except (BadRequest, IdempotencyConflict):  # after any other error the job may have been accepted
-        gateway.storage.drop_inputs(prefix)
+        accepted, spec = await _accepted(gateway, caller, family, to_spec, (key, digest))
+    except (BadRequest, ModelNotFound, IdempotencyConflict, TooManyJobs, EntryGone):
+        gateway.storage.drop_inputs(prefix)  # after any other error the job may have been accepted
         raise
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
@@ -55,6 +80,32 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
         return await made_before(gateway, caller, accepted.job_id, prefix)
     gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
     return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+
+
+async def _here(gateway: Gateway, family: Family) -> Here:
+    return Here(gateway.settings, await gateway.registry.look(), family.dialect)
+
+
+async def _accepted(
+    gateway: Gateway,
+    caller: Caller,
+    family: Family,
+    to_spec: Callable[[Here], JobSpec],
+    idempotency: tuple[str | None, str],
+) -> tuple[Accepted, JobSpec]:
+    """What the job would use may be deleted at this very moment: then it is looked up once more."""
+    key, digest = idempotency
+
+    async def attempt() -> tuple[Accepted, JobSpec]:
+        spec = to_spec(await _here(gateway, family))
+        _require_sane_size(spec, gateway.settings)
+        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=key, digest=digest)
+        return await gateway.ledger.run(call), spec
+
+    try:
+        return await attempt()
+    except EntryGone:
+        return await attempt()
 
 
 async def made_before(gateway: Gateway, caller: Caller, job_id: int, prefix: str) -> Job:
@@ -65,16 +116,12 @@ async def made_before(gateway: Gateway, caller: Caller, job_id: int, prefix: str
     return job
 
 
-def require_installed(wanted: JobBody, settings: Settings, dialect: Dialect) -> None:
-    """Refuse now what no worker could do."""
-    for needed in wanted.needed:
-        installed = getattr(settings, needed.table)
-        for name in needed.ids:
-            if name not in installed:
-                raise ModelNotFound(f"{needed.what} not found: {name}")
-    missing = wanted.missing(settings, dialect)
-    if missing:
-        raise BadRequest(missing)
+def require_reachable(field: str, url: str, settings: Settings) -> None:
+    """Raises `BadRequest` for a URL that we would not call."""
+    try:
+        check_url(url, settings.allow_private_hosts)
+    except RefusedAddress as exc:
+        raise BadRequest(f"{field} {exc.detail}") from None
 
 
 def _require_sane_size(spec: JobSpec, settings: Settings) -> None:

@@ -2,32 +2,37 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from enum import Enum
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.middleware.cors import CORSMiddleware
 
 from api.cleaning import remove_expired_files
 from api.context import Gateway
 from api.errors import install_error_handlers
 from api.intake import Intake
+from api.links import Links
 from api.metrics import Metrics
-from api.routes import files, generation, health, jobs, management, uploads
-from api.routes.families import FAMILIES
+from api.paths import TidyPaths
+from api.routes import copies, files, generation, health, jobs, management, models, targets, uploads
+from api.routes.families import FAMILIES, Family
+from api.upkeep import keep_up, require_usable, seeded
 from api.waiting import Waiter
-from shared.api_keys import KeyRing
 from shared.broker import Bell, make_celery
 from shared.ledger import AsyncLedger, Ledger
+from shared.manifests import Manifests
+from shared.registry.reading import AsyncRegistry
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from shared.sweeper import Sweeper
 
+PREFLIGHT_LIFE_S = 24 * 3600
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway. Raises `Misconfigured` if it must not serve with these settings."""
-    settings.require_serviceable()
-    keys = KeyRing.from_settings(settings)
+    keys = require_usable(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -38,33 +43,68 @@ def create_app(settings: Settings) -> FastAPI:
         waiter = Waiter(store)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         intake = Intake(settings, storage)
-        app.state.gateway = Gateway(settings, keys, store, waiter, bell, storage, intake, Metrics())
+        app.state.gateway = gateway = Gateway(
+            settings=settings,
+            keys=keys,
+            ledger=store,
+            waiter=waiter,
+            bell=bell,
+            registry=AsyncRegistry(store),
+            storage=storage,
+            intake=intake,
+            links=Links(settings),
+            manifests=Manifests(),
+            metrics=Metrics(),
+        )
         waiter.start()
         sweeper.start()
-        cleaner = asyncio.create_task(remove_expired_files(storage, settings), name="cleaner")
+        is_seeded = await seeded(sweep_store, settings)
+        tasks = [
+            asyncio.create_task(keep_up(app, sweep_store, is_seeded), name="upkeep"),
+            asyncio.create_task(remove_expired_files(gateway), name="cleaner"),
+        ]
         yield
-        cleaner.cancel()
+        for task in tasks:
+            task.cancel()
         sweeper.close()
         await waiter.close()
         bell.close()
         sweep_store.close()
         await store.close()
 
-    app = FastAPI(title="Printworks", version="0.1.0", lifespan=lifespan)
-    for module in (generation, files, health):
-        app.include_router(module.router)
+    app = FastAPI(title="Printworks", version="0.1.0", lifespan=lifespan, redirect_slashes=False)
+    for router in (generation.router, files.router, targets.links, health.router):
+        app.include_router(router)
     for family in FAMILIES:
-        tags: list[str | Enum] = [family.prefix]
-        app.include_router(jobs.router, prefix=family.jobs_prefix, tags=tags)
-        if family.manages:
-            app.include_router(management.router, prefix=family.prefix, tags=tags)
-        if family.reloads_models:
-            app.include_router(management.reloading, prefix=family.prefix, tags=tags)
-        if family.takes_uploads:
-            app.include_router(uploads.router, prefix=family.prefix, tags=tags)
+        for router, prefix in _routers(family):
+            app.include_router(router, prefix=prefix, tags=[family.prefix])
     install_error_handlers(app)
     app.middleware("http")(_count)
+    # any page may call: a key travels in the request, never in a cookie
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After"],
+        max_age=PREFLIGHT_LIFE_S,
+    )
+    app.add_middleware(TidyPaths)
     return app
+
+
+def _routers(family: Family) -> Iterator[tuple[APIRouter, str]]:
+    """What a family has besides the endpoints that make something, and under which prefix."""
+    yield jobs.router, family.jobs_prefix
+    switches = (
+        (management.router, family.manages),
+        (models.router, family.has_models),
+        (targets.router, family.has_models),
+        (copies.router, family.has_models),
+        (management.reloading, family.reloads_models),
+        (uploads.router, family.takes_uploads),
+    )
+    yield from ((router, family.prefix) for router, is_on in switches if is_on)
 
 
 async def _count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

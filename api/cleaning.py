@@ -1,10 +1,14 @@
-"""Deletes temporary files and old inputs when their time is over, from the process that serves the folder."""
+"""Deletes temporary files and old inputs when their time is over: from the folder that this process serves,
+and from the buckets of S3 targets."""
 
 import asyncio
 import logging
+import time
 
-from shared.settings import Settings
-from shared.storage import FolderStorage
+from api.context import Gateway
+from shared.errors import LedgerUnavailable, Misconfigured
+from shared.sealing import Sealer
+from shared.storage import IN_BACKGROUND, S3Storages, StorageAway
 
 logger = logging.getLogger(__name__)
 
@@ -13,18 +17,42 @@ LONGEST_PAUSE_S = 600.0
 LEAST_INPUT_LIFE_S = 7 * 24 * 3600.0
 
 
-async def remove_expired_files(storage: FolderStorage, settings: Settings) -> None:
-    """Runs until it is cancelled. An expired file is not served even before it is deleted."""
+async def remove_expired_files(gateway: Gateway) -> None:
+    """Runs until it is cancelled. An expired file of the folder is not served even before it is deleted."""
+    settings, storage = gateway.settings, gateway.storage
     # what is left there belongs to jobs that never ended in a slot, or that still wait: a cluster may be off
     # for days, so this is long
     input_life_s = max(settings.retention_s, LEAST_INPUT_LIFE_S)
     pause_s = min(LONGEST_PAUSE_S, settings.temp_life_s / ROUNDS_PER_LIFE)
+    buckets = S3Storages(Sealer(settings), settings.temp_life_s, IN_BACKGROUND)
     while True:
         try:
             removed = await asyncio.to_thread(storage.remove_expired, input_life_s)
         except OSError:
             logger.exception("expired files not deleted")
         else:
-            if removed:
-                logger.info("expired files deleted", extra={"files": removed})
+            _tell(removed)
+        await _clean_buckets(gateway, buckets)
         await asyncio.sleep(pause_s)
+
+
+async def _clean_buckets(gateway: Gateway, buckets: S3Storages) -> None:
+    try:
+        targets = (await gateway.registry.look()).targets
+    except LedgerUnavailable:
+        return
+    for entry_id, sealed in targets.items():
+        try:
+            _tell(await asyncio.to_thread(_clean, buckets, sealed))
+        except (StorageAway, Misconfigured) as exc:
+            reason = exc.reason if isinstance(exc, StorageAway) else exc.detail
+            logger.warning("expired objects not deleted", extra={"target": entry_id, "reason": reason})
+
+
+def _clean(buckets: S3Storages, sealed: str) -> int:
+    return buckets.open(sealed).remove_expired(time.time())
+
+
+def _tell(removed: int) -> None:
+    if removed:
+        logger.info("expired files deleted", extra={"files": removed})

@@ -6,11 +6,14 @@ from typing import cast
 from fastapi import Request
 
 from api.intake import Intake
+from api.links import Links
 from api.metrics import Metrics
 from api.waiting import Waiter
 from shared.api_keys import KeyRing
 from shared.broker import Bell
 from shared.ledger import AsyncLedger
+from shared.manifests import Manifests
+from shared.registry.reading import AsyncRegistry
 from shared.settings import Settings
 from shared.storage import FolderStorage
 
@@ -22,8 +25,11 @@ class Gateway:
     ledger: AsyncLedger
     waiter: Waiter
     bell: Bell
+    registry: AsyncRegistry
     storage: FolderStorage
     intake: Intake
+    links: Links
+    manifests: Manifests
     metrics: Metrics
 
 

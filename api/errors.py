@@ -8,16 +8,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from api.context import gateway_of
+from api.signpost import WIRE, no_endpoint, wrong_method
 from api.wire.answers import refusal
 from shared.errors import (
     BadPicture,
     BadRequest,
+    EntryGone,
     IdempotencyConflict,
     InvalidKey,
     JobNotFound,
     ModelNotFound,
     NotAllowed,
     PrintworksError,
+    TooManyJobs,
     UpstreamUnavailable,
 )
 
@@ -31,10 +34,12 @@ STRICT_STATUS: dict[type[PrintworksError], HTTPStatus] = {
     ModelNotFound: HTTPStatus.NOT_FOUND,
     JobNotFound: HTTPStatus.NOT_FOUND,
     IdempotencyConflict: HTTPStatus.CONFLICT,
+    EntryGone: HTTPStatus.CONFLICT,
 }
 """With `strict_http_status`; without it these are answered 200, as the protocol's clients expect."""
 
-RETRY_AFTER_S = 5
+RETRY_AFTER_S, FULL_RETRY_AFTER_S = 5, 30
+"""When what we stand on is missing; when a tenant has as many open jobs as it may have."""
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -45,18 +50,29 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PrintworksError)  # noqa: S101 - registered for this class only
+    wait = {"Retry-After": str(RETRY_AFTER_S)}
     if isinstance(error, UpstreamUnavailable):
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return JSONResponse(refusal(error), HTTPStatus.SERVICE_UNAVAILABLE, headers)
+        return JSONResponse(refusal(error), HTTPStatus.SERVICE_UNAVAILABLE, wait)
+    if isinstance(error, TooManyJobs):
+        body = refusal(error) | {"retry_after": FULL_RETRY_AFTER_S}
+        wait = {"Retry-After": str(FULL_RETRY_AFTER_S)}
+        return JSONResponse(body, HTTPStatus.TOO_MANY_REQUESTS, wait)
     strict = gateway_of(request).settings.strict_http_status
-    return JSONResponse(refusal(error), STRICT_STATUS[type(error)] if strict else HTTPStatus.OK)
+    status = STRICT_STATUS[type(error)] if strict else HTTPStatus.OK
+    return JSONResponse(refusal(error), status)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     """No such route, or not with this method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    detail = f"{request.method} {request.url.path}: {error.detail}"
-    return JSONResponse(refusal(BadRequest(detail)), error.status_code, error.headers)
+    path, method, allowed = request.url.path, request.method, (error.headers or {}).get("Allow")
+    if allowed:
+        detail = wrong_method(method, path, allowed)
+    else:
+        detail = no_endpoint(path, request.app.openapi()["paths"])
+    lenient = path.startswith(WIRE) and not gateway_of(request).settings.strict_http_status
+    status = HTTPStatus.OK if lenient else error.status_code
+    return JSONResponse(refusal(BadRequest(detail)), status, error.headers)
 
 
 async def _on_surprise(request: Request, error: Exception) -> JSONResponse:

@@ -21,7 +21,7 @@ from shared.jobs import InputPicture, Role
 from shared.outbound import Outbound
 from shared.pictures import FileFormat, read_mask, read_picture, written_as
 from shared.settings import Settings
-from shared.storage import FolderStorage, input_name
+from shared.storage import FolderStorage, Storage, input_name
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,15 @@ class Share:
     threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(THREADS_PER_TENANT))
 
 
+@dataclass(frozen=True)
+class Sender:
+    """Who sends pictures: what that tenant may occupy, and what links of ours it may send."""
+
+    share: Share
+    public_url: str
+    followed: Callable[[str], str]
+
+
 class Intake:
     """One per gateway process: it bounds how many pictures are downloaded and decoded at a time."""
 
@@ -68,19 +77,23 @@ class Intake:
         self._threads = ThreadPoolExecutor(THREADS, "intake")
 
     async def take(
-        self, given: Mapping[Role, GivenPicture], *, tenant: str, file_prefix: str, public_url: str
+        self,
+        given: Mapping[Role, GivenPicture],
+        *,
+        tenant: str,
+        file_prefix: str,
+        public_url: str,
+        followed: Callable[[str], str],
     ) -> dict[Role, InputPicture]:
         """Store the pictures of one request for the worker, by role.
 
-        `public_url`: where this client reaches us; files of ours are not fetched over HTTP. Raises
-        `BadPicture` with a sentence for each that can't be used, or `StorageUnavailable`; nothing is stored
-        then.
+        `public_url`: where this client reaches us; files of ours are not fetched over HTTP. `followed`: where
+        links of ours lead that are in buckets. Raises `BadPicture` with a sentence for each that can't be
+        used, or `StorageUnavailable`; nothing is stored then.
         """
         given = {role: replace(one, value=one.value.strip()) for role, one in given.items()}
-        share = self._shares[tenant]
-        results = await asyncio.gather(
-            *(self._checked(role, given[role], share, public_url) for role in given)
-        )
+        sender = Sender(self._shares[tenant], public_url, followed)
+        results = await asyncio.gather(*(self._checked(role, given[role], sender) for role in given))
         if refusals := [result.detail for result in results if isinstance(result, BadPicture)]:
             raise BadPicture("; ".join(refusals))
         checked = {
@@ -101,7 +114,7 @@ class Intake:
             for role, one in checked.items()
         }
 
-    async def publish(self, given: GivenPicture, wanted: FileFormat) -> str:
+    async def publish(self, given: GivenPicture, wanted: FileFormat, storage: Storage) -> str:
         """Store a picture in base64 as a file that anyone with its URL can read; its name.
 
         Raises `BadPicture` or `StorageUnavailable`.
@@ -113,36 +126,34 @@ class Intake:
             file = await self._in_thread(written_as, wanted, content, self._limits)
         name = f"{uuid.uuid4()}-0{_SUFFIXES[wanted]}"
         with _storing():
-            await self._in_thread(self._storage.write, name, file)
+            await self._in_thread(storage.write, name, file)
         return name
 
     def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def _checked(
-        self, role: Role, given: GivenPicture, share: Share, public_url: str
-    ) -> Checked | BadPicture:
+    async def _checked(self, role: Role, given: GivenPicture, sender: Sender) -> Checked | BadPicture:
         try:
             with _about(given.field):
-                content = await self._content(given, share, public_url)
+                content = await self._content(given, sender)
                 read = read_mask if role is Role.MASK else read_picture
-                async with share.threads:
+                async with sender.share.threads:
                     picture = await self._in_thread(read, content, self._limits)
         except BadPicture as exc:
             return exc
         return Checked(content, *picture.size)
 
-    async def _content(self, given: GivenPicture, share: Share, public_url: str) -> bytes:
+    async def _content(self, given: GivenPicture, sender: Sender) -> bytes:
         if not _is_url(given.value):
             content = await self._in_thread(self._in_base64, given.value)
             if content is None:
                 raise BadRequest(_NEITHER)
             return content
         address = given.value.partition("#")[0].partition("?")[0]
-        own_name = self._own_name(address, public_url)
+        own_name = self._own_name(address, sender.public_url)
         if own_name is None:
-            async with share.downloads, self._downloads:
-                content = await download(self._outbound, given.value, self._limits)
+            async with sender.share.downloads, self._downloads:
+                content = await download(self._outbound, sender.followed(given.value), self._limits)
         else:
             content = await self._in_thread(self._own_file, own_name)
         if address.endswith(".base64"):

@@ -30,6 +30,7 @@ from deploy.supervisor import Child, end_all
 from deploy.tether import end_with_parent
 from shared.api_keys import KeyRing
 from shared.errors import Misconfigured
+from shared.registry.file import read_models
 from shared.settings import Settings, host_in_url
 
 EXIT_MISCONFIGURED = 2
@@ -114,8 +115,9 @@ class Cluster:
         if self._is_hopeless():
             return
         given = _settings(self._options, redis_url)
-        settings = Settings.load(**given)
+        settings = Settings.load(settings_file(self._options.data_dir), **given)
         environment = os.environ | {f"PRINTWORKS_{name.upper()}": value for name, value in given.items()}
+        environment["PRINTWORKS_SETTINGS_FILE"] = str(settings_file(self._options.data_dir))
         for command, extra in _processes(settings, self._options.flower_port):
             child = Child(command, environment | extra, self._logs)
             self._children.append(child)
@@ -170,6 +172,11 @@ class Cluster:
         time.sleep(POLL_S)
 
 
+def settings_file(data_dir: Path) -> Path:
+    """What stands there is read anew by `update_server`; it need not exist."""
+    return data_dir / "settings.env"
+
+
 def _settings(options: Options, redis_url: str) -> dict[str, str]:
     return {
         "redis_url": redis_url,
@@ -178,7 +185,9 @@ def _settings(options: Options, redis_url: str) -> dict[str, str]:
         "data_dir": str(options.data_dir),
         "api_key": options.api_key,
         "allow_private_hosts": options.allow_private_hosts,
-        "webhook_secret": _webhook_secret(options.data_dir),
+        "webhook_secret": _kept_secret(options.data_dir / "webhook-secret", "whsec_"),
+        "secret_key": os.environ.get("PRINTWORKS_SECRET_KEY")
+        or _kept_secret(options.data_dir / "secret-key"),
     }
 
 
@@ -204,13 +213,12 @@ def _gpus() -> list[str]:
     return listed.stdout.split() if listed.returncode == 0 else []
 
 
-def _webhook_secret(data_dir: Path) -> str:
-    """Made once and kept, readable by the owner only, so that receivers can go on verifying."""
-    path = data_dir / "webhook-secret"
+def _kept_secret(path: Path, prefix: str = "") -> str:
+    """Made once and kept, readable by the owner only: receivers go on verifying, what is sealed can be read."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+            file.write(prefix + base64.b64encode(secrets.token_bytes(32)).decode())
     return path.read_text()
 
 
@@ -235,8 +243,9 @@ def main() -> None:
     try:
         options = Options.from_environment()
         with _own(options.data_dir):
-            settings = Settings.load(**_settings(options, "redis://unused"))
+            settings = Settings.load(settings_file(options.data_dir), **_settings(options, "redis://unused"))
             settings.require_serviceable()
+            read_models(settings.models_file)
             KeyRing.from_settings(settings)
             require_port(options.host, options.port)
             Cluster(options).run()

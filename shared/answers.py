@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from shared.jobs import CheckSpec, EnlargementSpec, FilmSpec, Job, JobState, Outcome, PictureSpec, Role
+from shared.jobs import (
+    CheckSpec,
+    EnlargementSpec,
+    FilmSpec,
+    Job,
+    JobState,
+    LoadSpec,
+    Outcome,
+    PictureSpec,
+    Role,
+)
 from shared.meta import meta
 
 Body = dict[str, Any]
@@ -25,6 +35,15 @@ def finished_body(job: Job) -> Body:
             "message": outcome.reason,
             "messege": outcome.reason,
             "output": "",
+            **(particulars(job) if isinstance(job.spec, LoadSpec) else {}),
+        }
+    if isinstance(job.spec, LoadSpec):
+        return {
+            "status": "success",
+            "id": job.id,
+            "message": "model loaded",
+            "output": [],
+            **particulars(job),
         }
     if isinstance(job.spec, CheckSpec):
         return {"status": "success", "id": job.id, "output": [], **_seen(job)}
@@ -60,5 +79,7 @@ def particulars(job: Job) -> Body:
             return {"meta": meta(job.spec, job.outcome or Outcome())}
         case FilmSpec():
             return {"seed": job.spec.seed}
+        case LoadSpec():
+            return {"model_id": job.spec.model_id}
         case _:
             return {}

@@ -7,6 +7,8 @@ PrintworksError
 ├── ModelNotFound           the model id is not registered
 ├── JobNotFound             no such job, or another tenant's (the caller is not told which)
 ├── IdempotencyConflict     the Idempotency-Key was used with another body
+├── TooManyJobs             the tenant has as many open jobs as it may have
+├── EntryGone               something that the job would use was deleted while it was accepted
 ├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
 │   ├── LedgerUnavailable   Redis can't be reached
 │   └── StorageUnavailable  the storage folder can't be written
@@ -54,6 +56,14 @@ class JobNotFound(PrintworksError):
 
 class IdempotencyConflict(PrintworksError):
     code = "idempotency_conflict"
+
+
+class TooManyJobs(PrintworksError):
+    code = "rate_limited"
+
+
+class EntryGone(PrintworksError):
+    code = "entry_gone"
 
 
 class UpstreamUnavailable(PrintworksError):

@@ -5,10 +5,9 @@ How hints are made, worker/gpu/hints/ knows.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 
-from shared.settings import Settings
+from shared.registry import ModelKind, Snapshot
 
 
 class Tool(StrEnum):
@@ -23,16 +22,11 @@ class Tool(StrEnum):
     OPENPOSE = "openpose"
 
 
-SETTINGS: Mapping[Tool, str] = MappingProxyType(
-    {
-        Tool.DEPTH_ESTIMATOR: "PRINTWORKS_DEPTH_ESTIMATOR",
-        Tool.SEGMENTER: "PRINTWORKS_SEGMENTER",
-    }
-    | dict.fromkeys(
-        (Tool.HED, Tool.PIDINET, Tool.MLSD, Tool.LINEART, Tool.OPENPOSE), "PRINTWORKS_ANNOTATORS_FOLDER"
-    )
+TOOL_KINDS: Mapping[Tool, ModelKind] = MappingProxyType(
+    {Tool.DEPTH_ESTIMATOR: ModelKind.DEPTH, Tool.SEGMENTER: ModelKind.SEGMENTER}
+    | dict.fromkeys((Tool.HED, Tool.PIDINET, Tool.MLSD, Tool.LINEART, Tool.OPENPOSE), ModelKind.ANNOTATORS)
 )
-"""Where an operator says what to load."""
+"""As what kind of model an operator registers each."""
 
 HINT_TYPES: Mapping[str, Tool | None] = MappingProxyType(
     {
@@ -66,16 +60,10 @@ READY_MADE_ONLY = frozenset({"face_detector"})
 """Types whose hints clients have to bring: no library that installs beside ours finds faces in this way."""
 
 
-def source_of(tool: Tool, settings: Settings) -> str | Path | None:
-    """What the tool's setting says: a hub id or a folder; None if it says nothing."""
-    sources = {Tool.DEPTH_ESTIMATOR: settings.depth_estimator, Tool.SEGMENTER: settings.segmenter}
-    return sources.get(tool, settings.annotators_folder)
-
-
-def can_make(kind: str, settings: Settings) -> bool:
+def can_make(kind: str, here: Snapshot) -> bool:
     """Whether this installation makes hints of this type from pictures."""
     tool = HINT_TYPES[kind]
-    return kind not in READY_MADE_ONLY and (tool is None or source_of(tool, settings) is not None)
+    return kind not in READY_MADE_ONLY and (tool is None or here.default(TOOL_KINDS[tool]) is not None)
 
 
 def no_tool(kind: str) -> str:
@@ -85,4 +73,4 @@ def no_tool(kind: str) -> str:
     if tool is None:
         return f"This server makes no {kind} hints from pictures: {instead}."
     lack = f"This server lacks the network for {kind} hints"
-    return f"{lack}: {instead}, or ask the operator to set {SETTINGS[tool]}."
+    return f"{lack}: {instead}, or ask the operator to install a model of the kind {TOOL_KINDS[tool]}."

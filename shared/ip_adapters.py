@@ -34,10 +34,8 @@ IP_ADAPTERS = {
 """The values of `ip_adapter_id`."""
 
 
-def installed(folder: Path | None) -> tuple[str, ...]:
+def installed(folder: Path) -> tuple[str, ...]:
     """Which of them the folder has, image encoder included."""
-    if folder is None:
-        return ()
     return tuple(
         adapter_id
         for adapter_id, files in IP_ADAPTERS.items()
@@ -45,15 +43,9 @@ def installed(folder: Path | None) -> tuple[str, ...]:
     )
 
 
-def not_installed(adapter_id: str, folder: Path | None) -> str:
-    """What a client is told who asked for one that is not here."""
-    others = installed(folder)
-    if not others:
-        return (
-            "No IP-Adapters are installed on this server: leave ip_adapter_id out, or ask the operator to "
-            "set PRINTWORKS_IP_ADAPTER_FOLDER."
-        )
-    return f"IP-Adapter {adapter_id} is not installed on this server: send one of {', '.join(others)}."
+def not_installed(adapter_id: str) -> str:
+    """What a client is told who asked for one whose files are not here."""
+    return f"IP-Adapter {adapter_id} lacks files on this server: its weights or its image encoder."
 
 
 def of_another_family(adapter_id: str) -> str:

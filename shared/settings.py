@@ -1,6 +1,7 @@
 """All configuration, read once by each process's entry point and passed on as an argument.
 
-Every field is an environment variable with the prefix PRINTWORKS_.
+Every field is an environment variable with the prefix PRINTWORKS_, or a line of the file that
+PRINTWORKS_SETTINGS_FILE names, which can be read anew while a server runs.
 """
 
 import ipaddress
@@ -12,7 +13,6 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
-from shared.ip_adapters import installed
 
 DEMO_KEY = "demo"
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo"
@@ -59,50 +59,28 @@ class Settings(BaseSettings):
     """One key for a small installation; its tenant is `default`."""
     api_keys_file: Path | None = None
     """JSON list of hashed keys, made by `python -m shared.api_keys`."""
+    secret_key: SecretStr | None = None
+    """Seals S3 credentials and the tokens in models' URLs; the same in every process. Several, separated by
+    commas: the first seals, all open."""
 
-    models: dict[str, Path] = {"demo": DEMO / "model"}
-    """Model id → folder in diffusers' layout (safetensors)."""
-    loras: dict[str, Path] = {
-        "demo-floor": DEMO / "loras" / "floor.safetensors",
-        "demo-frame": DEMO / "loras" / "frame.safetensors",
-    }
-    """LoRA id → safetensors file in diffusers', PEFT's or kohya's format."""
-    embeddings: dict[str, Path] = {"demo-sunset": DEMO / "embeddings" / "sunset.safetensors"}
-    """Embedding id → safetensors file of a textual inversion."""
-    vaes: dict[str, Path] = {}
-    """VAE id → folder of an autoencoder in diffusers' layout."""
-    controlnets: dict[str, Path] = {"demo-canny": DEMO / "controlnet"}
-    """ControlNet id → folder in diffusers' layout, or safetensors file with the original names."""
-    ip_adapter_folder: Path | None = None
-    """Folder in the layout of the public repository `h94/IP-Adapter`; what lies in it can be used."""
-    videos: dict[str, Path] = {"demo": DEMO / "model"}
-    """Video model id → folder in diffusers' layout: a video pipeline, or a Stable Diffusion 1.x checkpoint
-    that `motion_adapter` sets in motion."""
-    motion_adapter: Path | None = DEMO / "motion"
-    """Folder of the AnimateDiff motion adapter for the checkpoints among `videos`."""
-    depth_estimator: str | None = None
-    """Folder or hub id of a depth estimation model: hints of the types depth and normal."""
-    segmenter: str | None = None
-    """Folder or hub id of a semantic segmentation model (ADE20K): hints of the type segmentation."""
-    annotators_folder: Path | None = None
-    """Folder in the layout of the public repository `lllyasviel/Annotators`: hints of the types hed, mlsd,
-    openpose and their like (needs the extra `preprocessors`)."""
-    upscalers: dict[str, Path] = {"demo-swin2sr": DEMO / "upscaler"}
-    """Upscaler id → folder of a Swin2SR or of one of diffusers' upscaling pipelines, or file of the ESRGAN
-    family (needs the extra `esrgan`)."""
-    upscaler: str = ""
-    """Id of the upscaler that `upscale: yes` uses; by default the first one. Where there is none at all,
-    pictures are enlarged by Lanczos, and the answer says so."""
-    face_enhancer: Path | None = None
-    """Folder with `detector.onnx` and `restorer.safetensors`: `face_enhance` (needs the extra `esrgan`)."""
-    safety_checker: str | None = None
-    """Folder or hub id of a Stable Diffusion safety checker; without one nothing is checked."""
+    models_file: Path = DEMO / "models.yaml"
+    """The models to begin with."""
+    models_dir: Path | None = None
+    """Where models that are loaded by the API lie, and from where paths may be loaded; by default `models` in
+    `data_dir`."""
+    model_max_bytes: int = Field(default=64 * 1024**3, gt=0)
+    """Largest model that is loaded."""
+    model_stall_s: float = Field(default=60.0, gt=0)
+    """A download of a model that brings nothing for this long has failed."""
+    allow_pickle: bool = False
+    """Read pickled weights (.ckpt, .pt, .bin) too, with torch's `weights_only`."""
+    hub_url: str = "https://huggingface.co"
+    """The hub that models are loaded from by their id; HF_TOKEN is its token."""
+    peers: dict[str, str] = {}
+    """Other servers: name → URL."""
+
     require_safety_checker: bool = False
     """Refuse jobs that ask for the safety checker when there is none, instead of doing them unchecked."""
-    prompt_writer: str | None = None
-    """Folder or hub id of a text-generation model that enhances prompts; without one, built-in phrases do."""
-    translator: str | None = None
-    """Folder or hub id of an mBART-50 many-to-one model for `multi_lingual: yes`."""
 
     max_side: int = Field(default=1024, ge=64, multiple_of=8)
     """Largest width and height in pixels."""
@@ -125,6 +103,8 @@ class Settings(BaseSettings):
     input_max_redirects: int = Field(default=5, ge=0)
     temp_life_s: float = Field(default=24 * 3600, gt=0)
     """How long the files of `temp: yes` can be read."""
+    signed_link_life_s: float = Field(default=3600, gt=0, le=7 * 24 * 3600)
+    """How long a signed link into a private bucket works; ours that leads to it makes a new one each time."""
 
     lease_s: float = Field(default=12.0, gt=0)
     """A worker that is silent for this long loses its jobs."""
@@ -159,6 +139,8 @@ class Settings(BaseSettings):
     """A denoising step that takes longer means a hung device: the process ends itself."""
     drain_s: float = Field(default=8.0, ge=0)
     """After SIGTERM, how long work in flight may go on before it is given back."""
+    start_s: float = Field(default=120.0, gt=0)
+    """How long a worker may take to start; while one does, others wait with restarting."""
 
     webhook_secret: SecretStr | None = None
     """`whsec_...`: signs deliveries as Standard Webhooks does; without it they are unsigned."""
@@ -172,10 +154,12 @@ class Settings(BaseSettings):
     """Hosts in private networks that webhooks and image URLs may name."""
 
     @classmethod
-    def load(cls, **given: str) -> "Settings":
-        """From the environment and what is `given`; raises `Misconfigured` with a sentence per wrong one."""
+    def load(cls, settings_file: Path | None = None, **given: str) -> "Settings":
+        """From what is `given`, the environment, and a file of `NAME=VALUE` lines, in this order; by default
+        the file that PRINTWORKS_SETTINGS_FILE names. Raises `Misconfigured` with a sentence per wrong one."""
+        file = settings_file or os.environ.get("PRINTWORKS_SETTINGS_FILE") or None  # noqa: TID251
         try:
-            return cls(**given)  # type: ignore[arg-type]
+            return cls(_env_file=file, **given)  # type: ignore[arg-type]
         except ValidationError as exc:
             errors = exc.errors(include_url=False, include_context=False, include_input=False)
             sentences = [f"PRINTWORKS_{str(error['loc'][0]).upper()}: {error['msg']}" for error in errors]
@@ -184,13 +168,8 @@ class Settings(BaseSettings):
         raise Misconfigured("; ".join(sentences))
 
     @property
-    def ip_adapters(self) -> tuple[str, ...]:
-        """Ids of the installed IP-Adapters."""
-        return installed(self.ip_adapter_folder)
-
-    @property
-    def upscaler_id(self) -> str | None:
-        return self.upscaler or next(iter(self.upscalers), None)
+    def models_folder(self) -> Path:
+        return self.models_dir or self.data_dir / "models"
 
     def require_serviceable(self) -> None:
         """Raise `Misconfigured` with one sentence if the gateway must not start like this."""
@@ -198,8 +177,6 @@ class Settings(BaseSettings):
             raise Misconfigured(
                 "No API key is configured: set PRINTWORKS_API_KEY or PRINTWORKS_API_KEYS_FILE."
             )
-        if self.upscaler and self.upscaler not in self.upscalers:
-            raise Misconfigured(f"UPSCALER is {self.upscaler}, which is not among UPSCALERS.")
         demo_key = self.api_key is not None and self.api_key.get_secret_value() == DEMO_KEY
         if demo_key and not is_loopback(self.host):
             raise Misconfigured(

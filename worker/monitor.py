@@ -3,4 +3,4 @@
 from shared.broker import make_celery
 from shared.settings import Settings
 
-app = make_celery(Settings().redis_url, "printworks-monitor")
+app = make_celery(Settings.load().redis_url, "printworks-monitor")

@@ -7,15 +7,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.admission import admit
-from api.body import Json, authenticate
+from api.body import authenticate
 from api.context import gateway_of
+from api.fields import Json
 from api.routes.documented import json_body
 from api.routes.families import FAMILIES, Family
 from api.wire.answers import generation_answer
 from api.wire.loose import ABSENT_WORDS
 from api.wire.requests import JobBody
 from api.wire.sentences import parse
-from shared.settings import Settings
+from shared.registry import ModelKind, Snapshot
 
 router = APIRouter()
 
@@ -26,9 +27,11 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
         began = time.monotonic()
         gateway = gateway_of(request)
         caller = await authenticate(request)
-        body = _with_model(caller.body, gateway.settings) if family.names_no_model else caller.body
+        body = (
+            _with_model(caller.body, await gateway.registry.look()) if family.names_no_model else caller.body
+        )
         wanted = parse(kind, body, gateway.settings)
-        job = await admit(gateway, request, caller, wanted, family.dialect)
+        job = await admit(gateway, request, caller, wanted, family)
         wait_s = 0.0 if wanted.instant_response else gateway.settings.sync_wait_s
         job = await gateway.waiter.wait(job, began + wait_s - time.monotonic())
         fetch_url = f"{job.spec.public_url}{family.jobs_prefix}/fetch/{job.id}"
@@ -37,10 +40,11 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
     return generate
 
 
-def _with_model(body: Json, settings: Settings) -> Json:
+def _with_model(body: Json, models: Snapshot) -> Json:
     """The server's first model, where a client of this family names none."""
+    first = models.default(ModelKind.CHECKPOINT)
     is_named = body.get("model_id") not in (None, *ABSENT_WORDS)
-    return body if is_named else body | {"model_id": next(iter(settings.models), "")}
+    return body if is_named or first is None else body | {"model_id": first.model_id}
 
 
 def _summary(kind: type[JobBody]) -> str:

@@ -1,17 +1,24 @@
 """Routes that tell of the server, and those that manage it. The latter need an admin's key."""
 
+import asyncio
+import math
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.body import Caller, authenticate
+from api.administration import administered
+from api.body import authenticate
 from api.context import Gateway, gateway_of
 from api.routes.documented import json_body
+from api.upkeep import require_usable
 from api.wire.requests import ModelId
 from api.wire.sentences import parse
 from shared import ledger
 from shared.broker import WEBHOOK_QUEUE
-from shared.errors import ModelNotFound, NotAllowed
+from shared.errors import BadRequest, Misconfigured, ModelNotFound
 from shared.ledger import Order
+from shared.registry import ModelKind
+from shared.settings import Settings
 
 router = APIRouter()
 reloading = APIRouter()
@@ -24,7 +31,8 @@ async def system_details(request: Request) -> JSONResponse:
     await authenticate(request)
     gateway = gateway_of(request)
     stats = await gateway.ledger.run(ledger.stats())
-    body = {"model_count": len(gateway.settings.models), "queue_time": round(stats.backlog_s), "status": "ok"}
+    models = await gateway.registry.look()
+    body = {"model_count": len(models.names), "queue_time": math.ceil(stats.backlog_s), "status": "ok"}
     return JSONResponse(body)
 
 
@@ -32,28 +40,31 @@ async def system_details(request: Request) -> JSONResponse:
     "/restart_server", openapi_extra=json_body(), summary="Drain the GPU workers and start them again"
 )
 async def restart_server(request: Request) -> JSONResponse:
-    gateway, _ = await _administered(request)
+    gateway, _ = await administered(request)
     return await _ordered(gateway, Order.RESTART, "server restarting")
 
 
-@router.post(
-    "/update_server", openapi_extra=json_body(), summary="Start the GPU workers again with what is new"
-)
+@router.post("/update_server", openapi_extra=json_body(), summary="Read settings, keys and models.yaml anew")
 @router.post("/update", openapi_extra=json_body(), summary="The same")
 async def update_server(request: Request) -> JSONResponse:
-    gateway, _ = await _administered(request)
-    return await _ordered(gateway, Order.RESTART, "server updating")
+    """Refused, before anything changes, if what is new can't be served with."""
+    gateway, _ = await administered(request)
+    try:
+        await asyncio.to_thread(lambda: require_usable(Settings.load()))
+    except Misconfigured as exc:
+        raise BadRequest(f"Nothing was updated: {exc.detail}") from exc
+    return await _ordered(gateway, Order.UPDATE, "server updating")
 
 
 @router.post("/clear_cache", openapi_extra=json_body(), summary="Let go of the models that no job uses")
 async def clear_cache(request: Request) -> JSONResponse:
-    gateway, _ = await _administered(request)
+    gateway, _ = await administered(request)
     return await _ordered(gateway, Order.CLEAR_CACHE, "Cache cleared successfully")
 
 
 @router.post("/clear_queue", openapi_extra=json_body(), summary="Cancel all jobs that wait, then restart")
 async def clear_queue(request: Request) -> JSONResponse:
-    gateway, _ = await _administered(request)
+    gateway, _ = await administered(request)
     waiting = (await gateway.ledger.run(ledger.stats())).queued
     while waiting > 0:  # no more than there were: others may be sending all the time
         cleared = await gateway.ledger.run(ledger.clear_queue())
@@ -66,19 +77,11 @@ async def clear_queue(request: Request) -> JSONResponse:
 @reloading.post("/model_reload", openapi_extra=json_body(ModelId), summary="Read a model's files anew")
 async def model_reload(request: Request) -> JSONResponse:
     """Models are loaded when a job needs them; what no job uses now is read anew then."""
-    gateway, caller = await _administered(request)
+    gateway, caller = await administered(request)
     model_id = parse(ModelId, caller.body).model_id
-    if model_id not in gateway.settings.models:
+    if not (await gateway.registry.look()).has(ModelKind.CHECKPOINT, model_id):
         raise ModelNotFound(f"Model not found: {model_id}")
     return await _ordered(gateway, Order.CLEAR_CACHE, "Model is reloaded when it is used next")
-
-
-async def _administered(request: Request) -> tuple[Gateway, Caller]:
-    """Raises `NotAllowed` if the caller may not."""
-    caller = await authenticate(request)
-    if not caller.key.admin:
-        raise NotAllowed("This API key may not manage the server: use an admin's key.")
-    return gateway_of(request), caller
 
 
 async def _ordered(gateway: Gateway, order: Order, message: str) -> JSONResponse:

@@ -8,6 +8,7 @@ from api.context import gateway_of
 from api.public_url import public_url
 from api.routes.documented import json_body
 from api.wire.requests import GivenPicture
+from api.wire.s3 import DeployType
 from api.wire.sentences import parse
 from api.wire.uploads import UploadImage, upload_answer
 
@@ -20,5 +21,9 @@ async def upload_image(request: Request) -> JSONResponse:
     caller = await authenticate(request)
     wanted = parse(UploadImage, caller.body)
     given = GivenPicture("base64_image", wanted.base64_image)
-    name = await gateway.intake.publish(given, wanted.file_format)
-    return JSONResponse(upload_answer(f"{public_url(gateway, request)}/generations/{name}"))
+    models = await gateway.registry.look()
+    target = models.target(DeployType.TEXT_TO_IMAGE)
+    storage = gateway.links.storage(models, target) if target else gateway.storage
+    name = await gateway.intake.publish(given, wanted.file_format, storage)
+    files_url = gateway.links.files_url(models, target, public_url(gateway, request))
+    return JSONResponse(upload_answer(f"{files_url}/{name}"))

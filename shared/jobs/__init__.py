@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from shared.jobs.film import FilmSpec
 from shared.jobs.job import AnySpec, Job, JobState, Outcome
+from shared.jobs.load import LoadSpec, ModelSource, Origin
 from shared.jobs.picture import IP_ADAPTER_SCALE, ControlUse, HintUse, IpAdapterUse, LoraUse, PictureSpec
 from shared.jobs.single import CheckSpec, EnlargementSpec, given_pixels
 from shared.jobs.spec import TEMP_FOLDER, Dialect, InputPicture, JobSpec, Kind, Role, Scalar
@@ -27,7 +28,10 @@ __all__ = [
     "JobSpec",
     "JobState",
     "Kind",
+    "LoadSpec",
     "LoraUse",
+    "ModelSource",
+    "Origin",
     "Outcome",
     "PictureSpec",
     "Role",

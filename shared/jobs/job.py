@@ -6,11 +6,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.jobs.film import FilmSpec
+from shared.jobs.load import LoadSpec
 from shared.jobs.picture import PictureSpec
 from shared.jobs.single import CheckSpec, EnlargementSpec
 from shared.jobs.spec import Scalar
 
-AnySpec = Annotated[PictureSpec | FilmSpec | EnlargementSpec | CheckSpec, Field(discriminator="kind")]
+AnySpec = Annotated[
+    PictureSpec | FilmSpec | EnlargementSpec | CheckSpec | LoadSpec, Field(discriminator="kind")
+]
 
 
 class JobState(StrEnum):

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     TEXT2VIDEO = "text2video"
     SUPER_RESOLUTION = "super_resolution"
     NSFW_IMAGE_CHECK = "nsfw_image_check"
+    LOAD_MODEL = "load_model"
 
 
 class Dialect(StrEnum):
@@ -72,6 +73,13 @@ class JobSpec(BaseModel):
     """Unguessable and unique; names the files and, as the delivery's id, the webhook."""
     public_url: str
     """Scheme and host under which the client reached us, without a trailing slash."""
+    pins: Mapping[str, str] = {}
+    """Which entries of the registry its models are: `kind:id`, or the kind alone for the server's own choice,
+    → entry id. They stay registered for as long as the job is open."""
+    target: str | None = None
+    """Entry id of the S3 target of its files; None: the storage folder."""
+    files_url: str = ""
+    """Before the names of its files; empty: those of the storage folder."""
     webhook: str | None = None
     track_id: Scalar = None
 
@@ -101,7 +109,13 @@ class JobSpec(BaseModel):
 
     @property
     def file_urls(self) -> list[str]:
-        return [f"{self.public_url}/generations/{name}" for name in self.file_names]
+        base = self.files_url or f"{self.public_url}/generations"
+        return [f"{base}/{name}" for name in self.file_names]
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Ids of the entries that must stay for as long as the job is open."""
+        return frozenset(self.pins.values()) | ({self.target} if self.target else frozenset())
 
     def told(self, role: Role) -> str | None:
         """What answers say of this input."""

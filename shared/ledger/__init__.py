@@ -19,6 +19,7 @@ from shared.ledger.calls import (
     cancel,
     claim,
     claim_delivery,
+    claim_load,
     clear_queue,
     find,
     finish,
@@ -28,9 +29,11 @@ from shared.ledger.calls import (
     release,
     stats,
     sweep,
+    take_turn,
     worker_name,
 )
 from shared.ledger.client import DONE_CHANNEL, AsyncLedger, Ledger
+from shared.ledger.registry_calls import Seed, register, register_target, registry, seed, unregister
 
 __all__ = [
     "CANCELLED",
@@ -44,6 +47,7 @@ __all__ = [
     "Held",
     "Ledger",
     "Order",
+    "Seed",
     "Stats",
     "Sweep",
     "accept",
@@ -51,14 +55,21 @@ __all__ = [
     "cancel",
     "claim",
     "claim_delivery",
+    "claim_load",
     "clear_queue",
     "find",
     "finish",
     "finish_delivery",
     "order",
     "read",
+    "register",
+    "register_target",
+    "registry",
     "release",
+    "seed",
     "stats",
     "sweep",
+    "take_turn",
+    "unregister",
     "worker_name",
 ]

@@ -12,8 +12,8 @@ from typing import Generic, Literal, TypeVar
 
 from shared.api_keys import ApiKey
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
-from shared.errors import IdempotencyConflict, JobNotFound
-from shared.jobs import AnySpec, Job, JobSpec, JobState, Outcome, spec_from_json
+from shared.errors import EntryGone, IdempotencyConflict, JobNotFound, TooManyJobs
+from shared.jobs import AnySpec, Job, JobSpec, JobState, Kind, Outcome, spec_from_json
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -27,6 +27,10 @@ HEAD_START_PER_PRIORITY = 500_000
 """Work units by which one step of priority moves a job ahead; with ten steps at most, nobody starves."""
 SWEEP_BATCH = 200
 DELIVERY_LEASE_MARGIN_S = 10.0
+UNKNOWN_PACE_MS = 0.1
+"""Per work unit, until the first job has told: between a fast GPU's and a slow CPU's."""
+MOST_AWAY = 0.25
+"""Share of the workers that may restart at a time, if it is more than one."""
 
 OTHER_BODY = "This Idempotency-Key was used with another body: send a new key."
 
@@ -95,7 +99,9 @@ class Order(StrEnum):
     """What an operator can tell all GPU workers to do."""
 
     RESTART = "restart"
-    """Drain, end, and be started again by whoever started them."""
+    """Drain, end, and be started again by whoever started them; some at a time."""
+    UPDATE = "update"
+    """The same; and gateways read their settings, keys and models.yaml anew."""
     CLEAR_CACHE = "clear_cache"
     """Let go of the models that no job uses."""
 
@@ -153,12 +159,20 @@ def accept(
 ) -> Call[Accepted]:
     """Accept a job. `digest` is that of the client's body; safe to repeat with the same `spec`.
 
-    Raises `IdempotencyConflict` if the key came with another body before.
+    Raises `IdempotencyConflict` if the key came with another body before, `TooManyJobs` if the tenant has as
+    many open ones as it may have, `EntryGone` if something that the job uses was deleted meanwhile.
     """
 
     def parse(reply: Reply) -> Accepted:
-        if reply[0] == "conflict":
-            raise IdempotencyConflict(OTHER_BODY)
+        match reply[0]:
+            case "conflict":
+                raise IdempotencyConflict(OTHER_BODY)
+            case "full":
+                raise TooManyJobs(
+                    f"Rate limit exceeded. Maximum {key.max_open_jobs} queued requests allowed."
+                )
+            case "gone":
+                raise EntryGone("A model was deleted at this moment: send the request again.")
         return Accepted(job_id=int(reply[0]), is_new=reply[1] == "1", bell_wanted=bool(int(reply[2])))
 
     life_s = IDEMPOTENCY_LIFE_S if idempotency_key else RETRY_LIFE_S
@@ -178,26 +192,28 @@ def accept(
             _ms(settings.retention_s),
             spec.model_dump_json(),
             GPU_QUEUE,
+            "1" if spec.kind is Kind.LOAD_MODEL else "0",
+            "" if key.max_open_jobs is None else key.max_open_jobs,
+            " ".join(sorted(spec.uses)),
         ],
         parse,
     )
+
+
+def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None]:
+    """Lease the load of a model that has waited longest; None if none waits."""
+
+    def parse(reply: Reply) -> Claim | None:
+        return _claim(token, reply, bell_wanted=False) if reply else None
+
+    return Call("claim_load", [worker, token, _ms(settings.lease_s)], parse)
 
 
 def claim(worker: str, token: str, settings: Settings, loaded_models: Sequence[str]) -> Call[Claim | None]:
     """Lease the next job; None if nothing waits."""
 
     def parse(reply: Reply) -> Claim | None:
-        if not reply:
-            return None
-        job_id, tenant, attempts, spec, bell = reply
-        return Claim(
-            job_id=int(job_id),
-            token=token,
-            tenant=tenant,
-            attempts=int(attempts),
-            spec=spec_from_json(spec),
-            bell_wanted=bool(int(bell)),
-        )
+        return _claim(token, reply, bell_wanted=bool(int(reply[4]))) if reply else None
 
     arguments: list[Argument] = [
         worker,
@@ -253,6 +269,12 @@ def order(what: Order) -> Call[None]:
     return Call("order", [what], lambda _: None)
 
 
+def take_turn(worker: str, settings: Settings) -> Call[bool]:
+    """Whether the worker may restart now; then it has the turn until a worker begins to beat again."""
+    arguments: list[Argument] = [worker, _ms(settings.drain_s + settings.start_s), MOST_AWAY]
+    return Call("turn", arguments, lambda reply: str(reply) == "1")
+
+
 def clear_queue() -> Call[Cleared]:
     """Cancel jobs that wait, of all tenants: some of them, so that no script runs for long."""
 
@@ -304,14 +326,14 @@ def read(job_id: int, tenant: str | None) -> Call[Job]:
 
 def stats() -> Call[Stats]:
     def parse(reply: Reply) -> Stats:
-        queued, running, waiting, dead, backlog, pace, workers, totals = reply
+        queued, running, waiting, dead, left, pace, workers, totals = reply
         return Stats(
             queued=int(queued),
             running=int(running),
             workers=tuple(workers),
             deliveries_waiting=int(waiting),
             deliveries_dead=int(dead),
-            backlog_s=float(backlog) * float(pace) / 1000,
+            backlog_s=float(left) * float(pace or UNKNOWN_PACE_MS) / 1000,
             totals=dict(zip(totals[::2], map(int, totals[1::2]), strict=True)),
         )
 
@@ -345,6 +367,18 @@ def finish_delivery(
 def worker_name(pid: int) -> str:
     """The name of this machine's GPU worker with this process id. A restarted worker is another one."""
     return f"{platform.node()}-{pid}"
+
+
+def _claim(token: str, reply: Reply, *, bell_wanted: bool) -> Claim:
+    job_id, tenant, attempts, spec = reply[:4]
+    return Claim(
+        job_id=int(job_id),
+        token=token,
+        tenant=tenant,
+        attempts=int(attempts),
+        spec=spec_from_json(spec),
+        bell_wanted=bell_wanted,
+    )
 
 
 def _hashed(idempotency_key: str) -> str:

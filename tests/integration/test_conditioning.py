@@ -232,7 +232,7 @@ def test_an_sdxl_embedding_speaks_to_both_encoders_and_leaves_the_summary_at_the
 
 def words_of(kit: Kit) -> dict[str, tuple[int, ...]]:
     embedding = kit.embeddings[0]
-    return {"mint": kit.model.encoders[1].vocabulary.ids("mint", embedding.vectors_for(1))}
+    return {"mint": kit.model.encoders[1].vocabulary.ids(embedding, embedding.vectors_for(1))}
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,7 @@ def test_an_image_prompt_is_for_the_denoiser_alone(engine: Engine, tmp_path: Pat
     adapter = IpAdapter(
         load_ip_weights(adapter_id, folder, precision), load_image_encoder(adapter_id, folder, precision)
     )
-    prompt = ImagePrompt(adapter_id, 0.6, blocks(7))
+    prompt = ImagePrompt(0.6, blocks(7))
     wanted = request(controls=(control(),), ip=prompt)
 
     made = painted(engine, dataclasses.replace(studio.kit, ip_adapter=adapter), wanted)

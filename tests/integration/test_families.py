@@ -13,6 +13,7 @@ from PIL import Image
 
 from api.routes.families import FAMILIES, Family
 from shared.settings import DEMO, Settings
+from tests.support.models import write_models_file
 from tests.support.processes import running_gateway
 
 KEY = "secret-of-the-tests"
@@ -57,8 +58,11 @@ def client(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         data_dir=folder / "data",
         api_key=KEY,
         sync_wait_s=0.0,
-        models={"demo": DEMO / "model", "flux": DEMO / "model"},
-        safety_checker="somewhere",
+        models_file=write_models_file(
+            folder / "models.yaml",
+            models={"demo": DEMO / "model", "flux": DEMO / "model"},
+            safety_checker="somewhere",
+        ),
     )
     with running_gateway(settings, folder / "gateway.log") as url, httpx.Client(base_url=url) as client:
         yield client

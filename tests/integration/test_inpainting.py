@@ -16,6 +16,7 @@ from shared.errors import GenerationFailed
 from shared.settings import Settings
 from tests.support import tiny
 from tests.support.jobs import make_spec
+from tests.support.models import installed
 from tests.support.painting import (
     assert_same,
     in_mixed_company,
@@ -248,13 +249,13 @@ def test_an_autoencoder_fits_a_model_that_sees_the_hole_by_its_latents(tmp_path:
         down_block_types=["DownEncoderBlock2D"] * 4,
         up_block_types=["UpDecoderBlock2D"] * 4,
     ).save_pretrained(tmp_path / "nine")
-    settings = Settings(
+    models = installed(
         models={"demo": tmp_path / "model"}, vaes={name: tmp_path / name for name in ("fits", "nine")}
     )
-    library = Library(settings, Precision.choose("cpu", "fp32"))
+    library = Library(Settings(), Precision.choose("cpu", "fp32"), models)
 
     with library.kit(make_spec(vae="fits")) as kit:
-        assert kit.vae_id == "fits"
+        assert kit.vae_id.startswith("fits ")
     with pytest.raises(GenerationFailed, match="does not fit"), library.kit(make_spec(vae="nine")):
         pass
 

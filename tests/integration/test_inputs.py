@@ -57,7 +57,7 @@ class Desk:
     async def _take(self, given: dict[str, str]) -> dict[Role, InputPicture]:
         fields = {Role(role): GivenPicture(f"{role}_image", value) for role, value in given.items()}
         taking = Intake(self.settings, self.storage).take(
-            fields, tenant="tenant", file_prefix=self.prefix, public_url=OURS
+            fields, tenant="tenant", file_prefix=self.prefix, public_url=OURS, followed=str
         )
         return await asyncio.wait_for(taking, WITHIN_S)
 
@@ -143,7 +143,7 @@ def test_a_tenant_downloads_only_so_many_pictures_at_once_and_leaves_room_for_ot
 
     async def take(intake: Intake, url: str, tenant: str) -> None:
         one = {Role.INIT: GivenPicture("init_image", url)}
-        await intake.take(one, tenant=tenant, file_prefix=str(uuid.uuid4()), public_url=OURS)
+        await intake.take(one, tenant=tenant, file_prefix=str(uuid.uuid4()), public_url=OURS, followed=str)
 
     pages = {"/held": held, "/free": answer(), "/red": answer(RED)}
     with running_site(pages) as site, ThreadPoolExecutor() as pool:

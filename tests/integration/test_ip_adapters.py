@@ -84,7 +84,7 @@ def picture(index: int = 0) -> Pixels:
 
 
 def wanted(adapter_id: str, scale: float = 0.8, *, of: int = 0, **changes: Any) -> PictureRequest:
-    return request(ip=ImagePrompt(adapter_id, scale, picture(of)), **changes)
+    return request(ip=ImagePrompt(scale, picture(of)), **changes)
 
 
 def with_adapter(pipeline: Any, folder: Path, adapter_id: str) -> Any:
@@ -310,7 +310,7 @@ def test_a_picture_that_was_cropped_before_means_the_same(engine: Engine, folder
     kit, whole = kit_with(folder, PLAIN), wanted(PLAIN)
     cropped = loaded(folder, PLAIN).encoder.cropped(picture())
 
-    made = painted(engine, kit, dataclasses.replace(whole, ip=ImagePrompt(PLAIN, 0.8, cropped)))
+    made = painted(engine, kit, dataclasses.replace(whole, ip=ImagePrompt(0.8, cropped)))
 
     assert cropped.shape == (tiny_ip_adapter.SIDE, tiny_ip_adapter.SIDE, 3)
     assert made.tobytes() == painted(engine, kit, whole).tobytes()

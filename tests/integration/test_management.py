@@ -11,7 +11,7 @@ import pytest
 
 from deploy.ports import free_port
 from shared import ledger
-from shared.api_keys import ApiKey, digest
+from shared.api_keys import ApiKey, Role, digest
 from shared.jobs import JobState
 from shared.ledger import Ledger, Order
 from shared.settings import Settings
@@ -34,11 +34,11 @@ SAID = {
 def managed(settings: Settings, folder: Path) -> Iterator[httpx.Client]:
     """A client of a gateway that knows an admin and a user."""
     keys = [
-        ApiKey(tenant="boss", sha256=digest(ADMIN), admin=True),
+        ApiKey(tenant="boss", sha256=digest(ADMIN), role=Role.ADMIN),
         ApiKey(tenant="user", sha256=digest(USER)),
     ]
     file = folder / "keys.json"
-    file.write_text(json.dumps([key.model_dump() for key in keys]))
+    file.write_text(json.dumps([key.model_dump(mode="json") for key in keys]))
     chosen = settings.model_copy(update={"api_keys_file": file, "api_key": None, "sync_wait_s": 0.0})
     with running_gateway(chosen, folder / "gateway.log") as url, httpx.Client(base_url=url) as client:
         yield client
@@ -76,7 +76,7 @@ def test_system_details_tell_of_models_and_of_the_wait(any_client: httpx.Client)
     for family in FAMILIES:
         answer = any_client.post(f"{family}/system_details", json={"key": USER}).json()
 
-        assert answer == {"model_count": 1, "queue_time": 0, "status": "ok"}
+        assert answer == {"model_count": 7, "queue_time": 0, "status": "ok"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,7 +96,7 @@ def test_the_actions_reach_the_workers_as_orders(
     for action in SAID:
         client.post(f"{FAMILIES[0]}/{action}", json={"key": ADMIN})
 
-    assert orders_given(store, settings) == {Order.RESTART: 4, Order.CLEAR_CACHE: 1}
+    assert orders_given(store, settings) == {Order.RESTART: 2, Order.UPDATE: 2, Order.CLEAR_CACHE: 1}
 
 
 def test_clear_queue_cancels_what_waits_and_leaves_what_runs(
@@ -127,9 +127,44 @@ def test_model_reload_answers_for_known_models_only(any_client: httpx.Client) ->
 
 def test_a_worker_follows_an_order_once_and_none_that_is_older_than_it() -> None:
     followed: list[str] = []
-    orders = Orders({Order.RESTART: lambda: followed.append("restart")})
+    orders = Orders(clear_cache=lambda: followed.append("clear"), restart=lambda: followed.append("restart"))
 
     for count in (3, 3, 4, 4):
-        orders.hear({Order.RESTART: count})
+        orders.hear({Order.CLEAR_CACHE: count})
+
+    assert followed == ["clear"]
+
+
+@pytest.mark.parametrize("order", [Order.RESTART, Order.UPDATE])
+def test_a_worker_restarts_once_for_each_order_when_it_is_its_turn(order: Order) -> None:
+    followed: list[str] = []
+    orders = Orders(clear_cache=lambda: followed.append("clear"), restart=lambda: followed.append("restart"))
+
+    orders.hear({order: 1})
+    assert not orders.restart_wanted
+    orders.hear({order: 2})
+    assert orders.restart_wanted
+    assert followed == []
+    orders.restart()
 
     assert followed == ["restart"]
+    orders.hear({order: 2})
+    assert not orders.restart_wanted
+
+
+def test_workers_restart_a_quarter_at_a_time(store: Ledger, settings: Settings) -> None:
+    names = [f"worker-{i}" for i in range(8)]
+    for name in names:
+        store.run(ledger.beat(name, "{}", settings, []))
+
+    first = [name for name in names if store.run(ledger.take_turn(name, settings))]
+    store.run(ledger.beat("worker-0-again", "{}", settings, []))  # the first one is back
+    second = [name for name in names[2:] if store.run(ledger.take_turn(name, settings))]
+
+    assert (first, second) == (["worker-0", "worker-1"], ["worker-2"])
+
+
+def test_a_lone_worker_may_restart(store: Ledger, settings: Settings) -> None:
+    store.run(ledger.beat("worker", "{}", settings, []))
+
+    assert store.run(ledger.take_turn("worker", settings))

@@ -3,7 +3,6 @@
 
 import re
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CO
 
 from shared.errors import GenerationFailed
 from shared.missing import NO_TRANSLATOR
+from tests.support.jobs import make_spec
 from tests.support.sentences import SENTENCES
+from tests.support.studio import running_studio
 from tests.support.tiny_language import save_translator, save_writer
 from worker.gpu.words import LANGUAGES, PromptWriter, Translator, Wording, Words, enhance
 from worker.gpu.words.enhance import NEGATIVES
@@ -230,32 +231,28 @@ class TestWriting:
 
 
 class TestPreparing:
-    def test_what_is_off_changes_nothing(self) -> None:
-        words = Wording("no such folder", "no such folder", CPU).prepare(
-            f" {FRENCH},", " laid ", seed=1, **OFF
-        )
+    def test_what_is_off_changes_nothing(self, translator: Translator, writer: PromptWriter) -> None:
+        words = Wording(translator, writer).prepare(f" {FRENCH},", " laid ", seed=1, **OFF)
 
         assert words == Words(f" {FRENCH},", " laid ")
 
     def test_enhancement_is_the_built_in_one_without_a_writer(self) -> None:
-        words = Wording(None, None, CPU).prepare("a cat", "ugly", seed=7, **ENHANCED)
+        words = Wording().prepare("a cat", "ugly", seed=7, **ENHANCED)
 
         assert words == enhance("a cat", "ugly", 7)
 
     def test_a_translation_without_a_translator_fails_with_what_to_do_instead(self) -> None:
         with pytest.raises(GenerationFailed) as failure:
-            Wording(None, None, CPU).prepare(FRENCH, "", seed=1, translate=True, enhance=True)
+            Wording().prepare(FRENCH, "", seed=1, translate=True, enhance=True)
 
         assert failure.value.detail == NO_TRANSLATOR
-        assert "PRINTWORKS_TRANSLATOR" in NO_TRANSLATOR
+        assert "kind translator" in NO_TRANSLATOR
 
     def test_empty_prompts_need_no_translator(self) -> None:
-        assert Wording(None, None, CPU).prepare(" ", "", seed=1, **TRANSLATED) == Words(" ", "")
+        assert Wording().prepare(" ", "", seed=1, **TRANSLATED) == Words(" ", "")
 
-    def test_both_prompts_are_translated_and_then_enhanced(
-        self, translator_folder: Path, translator: Translator
-    ) -> None:
-        wording = Wording(str(translator_folder), None, CPU)
+    def test_both_prompts_are_translated_and_then_enhanced(self, translator: Translator) -> None:
+        wording = Wording(translator)
         negative = "une photo floue et sombre"
         english = Words(translator.to_english(FRENCH), translator.to_english(negative))
 
@@ -264,58 +261,38 @@ class TestPreparing:
             english.prompt, english.negative_prompt, 3
         )
 
-    def test_the_writer_takes_the_place_of_the_style_phrases_only(
-        self, writer_folder: Path, writer: PromptWriter
-    ) -> None:
-        words = Wording(None, str(writer_folder), CPU).prepare("a car", "ugly", seed=3, **ENHANCED)
+    def test_the_writer_takes_the_place_of_the_style_phrases_only(self, writer: PromptWriter) -> None:
+        words = Wording(None, writer).prepare("a car", "ugly", seed=3, **ENHANCED)
 
         assert words.prompt == writer.write("a car", 3)
         assert words.negative_prompt == ", ".join(("ugly", *NEGATIVES))
 
-    @pytest.mark.parametrize(
-        ("kind", "steps"),
-        [(Translator, TRANSLATED), (PromptWriter, ENHANCED)],
-    )
-    def test_each_model_is_loaded_on_first_use_and_once_for_all_slots(
-        self,
-        kind: Any,
-        steps: dict[str, bool],
-        request: pytest.FixtureRequest,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        folders = [request.getfixturevalue(name) for name in ("translator_folder", "writer_folder")]
-        loads = counted(kind, monkeypatch)
-        wording = Wording(str(folders[0]), str(folders[1]), CPU)
-        assert not loads
 
+class TestBorrowing:
+    def test_a_job_borrows_what_its_words_need_and_all_jobs_share_it(
+        self, translator_folder: Path, writer_folder: Path
+    ) -> None:
         start = threading.Barrier(8)
 
-        def prepare(_: int) -> Words:
+        def prepare(_: int) -> tuple[object, object]:
             start.wait()
-            return wording.prepare(FRENCH, "", seed=1, **steps)
+            with studio.library.wording(make_spec(multi_lingual=True, enhance_prompt=True)) as wording:
+                return wording.translator, wording.writer
 
-        with ThreadPoolExecutor(8) as pool:
-            words = set(pool.map(prepare, range(8)))
+        folders = {"translator": translator_folder, "prompt_writer": writer_folder}
+        with running_studio(**folders) as studio, ThreadPoolExecutor(8) as pool:
+            with studio.library.wording(make_spec()) as wording:
+                assert wording == Wording()
+            borrowed = set(pool.map(prepare, range(8)))
 
-        assert len(loads) == len(words) == 1
+        assert len(borrowed) == 1
+        assert [type(each) for each in borrowed.pop()] == [Translator, PromptWriter]
 
     def test_a_load_that_failed_is_tried_again(self, tmp_path: Path) -> None:
-        wording = Wording(str(tmp_path), None, CPU)
-        with pytest.raises(GenerationFailed):
-            wording.prepare(FRENCH, "", seed=1, **TRANSLATED)
-        save_translator(tmp_path)
-
-        assert wording.prepare(FRENCH, "", seed=1, **TRANSLATED).prompt != FRENCH
-
-
-def counted(kind: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The sources that are loaded from now on."""
-    loads: list[str] = []
-    load: Callable[[str, torch.device], Any] = kind.load
-
-    def spied(source: str, device: torch.device) -> Any:
-        loads.append(source)
-        return load(source, device)
-
-    monkeypatch.setattr(kind, "load", spied)
-    return loads
+        spec = make_spec(multi_lingual=True)
+        with running_studio(translator=tmp_path) as studio:
+            with pytest.raises(GenerationFailed), studio.library.wording(spec):
+                pass
+            save_translator(tmp_path)
+            with studio.library.wording(spec) as wording:
+                assert wording.prepare(FRENCH, "", seed=1, **TRANSLATED).prompt != FRENCH

@@ -19,10 +19,12 @@ from shared import ledger
 from shared.broker import GPU_QUEUE, Bell, make_celery
 from shared.jobs import Job, JobState
 from shared.ledger import Ledger
+from shared.seeding import seed_registry
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from tests.support import tiny
 from tests.support.jobs import make_key, make_spec
+from tests.support.models import pin_everything, write_models_file
 from tests.support.pictures import read_picture
 from tests.support.processes import environment_of, running, running_worker
 from tests.support.waiting import wait_until
@@ -34,8 +36,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(settings: Settings, tiny_model: Path) -> Settings:
-    return settings.model_copy(update={"models": {"demo": tiny_model}, "slots": 3, "drain_s": 0.5})
+def settings(settings: Settings, tiny_model: Path, tmp_path: Path) -> Settings:
+    file = write_models_file(tmp_path / "models.yaml", models={"demo": tiny_model})
+    return settings.model_copy(update={"models_file": file, "slots": 3, "drain_s": 0.5})
 
 
 @pytest.fixture
@@ -46,7 +49,10 @@ def bell(settings: Settings) -> Iterator[Bell]:
 
 
 def submit(store: Ledger, settings: Settings, bell: Bell, **spec: Any) -> int:
-    call = ledger.accept(make_spec(**spec), make_key(), settings, idempotency_key=None, digest="")
+    pins = pin_everything(seed_registry(store, settings))
+    call = ledger.accept(
+        make_spec(**({"pins": pins} | spec)), make_key(), settings, idempotency_key=None, digest=""
+    )
     accepted = store.run(call)
     if accepted.bell_wanted:
         bell.ring(GPU_QUEUE)
@@ -191,7 +197,9 @@ def test_the_worker_answers_remote_control_while_it_is_busy(
 def test_a_model_that_cannot_be_read_ends_the_worker_with_a_reason(
     settings: Settings, tmp_path: Path
 ) -> None:
-    broken = settings.model_copy(update={"models": {"demo": tmp_path}})
+    broken = settings.model_copy(
+        update={"models_file": write_models_file(tmp_path / "broken.yaml", models={"demo": tmp_path})}
+    )
     log = tmp_path / "worker.log"
 
     with running(commands.gpu_worker(0, 1).words, log, environment=environment_of(broken)) as worker:

@@ -72,7 +72,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The settings as the processes read them."""
     variables = {}
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
-        if name in ("api_key", "webhook_secret") and value is not None:
+        if name in ("api_key", "webhook_secret", "secret_key") and value is not None:
             value = getattr(settings, name).get_secret_value()
         if isinstance(value, list):
             value = ",".join(map(str, value))

@@ -10,22 +10,23 @@ from PIL import Image
 from shared.jobs import AnySpec, PictureSpec
 from shared.settings import Settings
 from tests.support.jobs import make_spec
+from tests.support.models import installed, split
 from tests.support.painting import running_engine
 from worker.gpu.models.library import Library
 from worker.gpu.models.precision import Precision
 from worker.gpu.studio import Made, Studio
-from worker.gpu.words import Wording
 
 AT_ONCE = 8
 
 
 @contextlib.contextmanager
-def running_studio(**settings: Any) -> Iterator[Studio]:
+def running_studio(**values: Any) -> Iterator[Studio]:
+    """`values`: settings, and tables of models (tests/support/models.py)."""
+    tables, settings = split(values)
     chosen = Settings(**settings)
-    library = Library(chosen, Precision.choose("cpu", chosen.dtype))
-    wording = Wording(chosen.translator, chosen.prompt_writer, library.device)
+    library = Library(chosen, Precision.choose("cpu", chosen.dtype), installed(**tables))
     with running_engine(make_room=library.make_room) as engine:
-        yield Studio(library, wording, engine)
+        yield Studio(library, engine)
 
 
 def make_all(studio: Studio, specs: Sequence[AnySpec]) -> list[Made]:

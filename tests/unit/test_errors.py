@@ -26,7 +26,7 @@ def test_the_docstring_draws_every_error(error: type[PrintworksError]) -> None:
 def test_every_error_that_admission_raises_has_a_status() -> None:
     seen_by_clients = {
         *("BadRequest", "BadPicture", "InvalidKey", "NotAllowed"),
-        *("ModelNotFound", "JobNotFound", "IdempotencyConflict"),
+        *("ModelNotFound", "JobNotFound", "IdempotencyConflict", "EntryGone"),
     }
 
     assert {error.__name__ for error in STRICT_STATUS} == seen_by_clients

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.hints import HINT_TYPES, READY_MADE_ONLY, SETTINGS, Tool, no_tool
-from shared.settings import Settings
+from shared.hints import HINT_TYPES, READY_MADE_ONLY, TOOL_KINDS, Tool, can_make, no_tool
+from tests.support.models import snapshot_of
 from tests.support.tiny_hints import square
 from worker.gpu.engine import Pixels
 from worker.gpu.hints import classic
@@ -54,17 +54,20 @@ def test_every_documented_type_is_known() -> None:
     assert set(HINT_TYPES) == set(DOCUMENTED)
 
 
-def test_every_network_has_a_setting_that_brings_it() -> None:
-    assert set(SETTINGS) == set(Tool)
-    for name in SETTINGS.values():
-        assert name.removeprefix("PRINTWORKS_").lower() in Settings.model_fields
+def test_every_network_comes_with_a_kind_of_model() -> None:
+    assert set(TOOL_KINDS) == set(Tool)
+    everything = snapshot_of(depth_estimator="depth", segmenter="segmenter", annotators_folder="annotators")
+    makeable = {kind for kind in HINT_TYPES if can_make(kind, everything)}
+    assert makeable == set(HINT_TYPES) - READY_MADE_ONLY
+    drawn = {kind for kind, tool in HINT_TYPES.items() if tool is None}
+    assert {kind for kind in HINT_TYPES if can_make(kind, snapshot_of())} == drawn - READY_MADE_ONLY
 
 
 def test_what_can_not_be_made_is_answered_with_what_to_send_instead() -> None:
     for kind, tool in HINT_TYPES.items():
         if tool or kind in READY_MADE_ONLY:
             assert "control_image" in no_tool(kind)
-            assert (SETTINGS[tool] if tool else kind) in no_tool(kind)
+            assert (TOOL_KINDS[tool] if tool else kind) in no_tool(kind)
 
 
 @pytest.mark.parametrize("kind", DRAWN)

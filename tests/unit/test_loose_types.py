@@ -10,7 +10,7 @@ from shared.errors import BadRequest
 from shared.jobs import LoraUse
 from shared.schedulers import ALGORITHMS, DEFAULT_SCHEDULER, SCHEDULERS
 from shared.settings import Settings
-from tests.support.wire import an_order
+from tests.support.wire import terms
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -163,15 +163,15 @@ def test_unknown_fields_are_ignored() -> None:
 
 
 def test_an_open_seed_is_drawn_and_a_given_one_is_kept() -> None:
-    open_specs = [parse(Text2Img, body(seed=seed)).to_spec(an_order()) for seed in (None, -1, "-1", None)]
-    given = parse(Text2Img, body(seed="42")).to_spec(an_order())
+    open_specs = [parse(Text2Img, body(seed=seed)).to_spec(terms()) for seed in (None, -1, "-1", None)]
+    given = parse(Text2Img, body(seed="42")).to_spec(terms())
 
     assert len({spec.seed for spec in open_specs}) == 4
     assert given.seed == 42
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    spec = parse(Text2Img, body()).to_spec(an_order())
+    spec = parse(Text2Img, body()).to_spec(terms())
 
     assert (spec.width, spec.height, spec.samples, spec.steps) == (512, 512, 1, 21)
     assert (spec.guidance_scale, spec.scheduler, spec.clip_skip) == (7.5, DEFAULT_SCHEDULER, 1)
@@ -196,7 +196,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_one_strength_is_for_all_loras_and_several_are_one_for_each(
     strengths: object, understood: tuple[float, ...]
 ) -> None:
-    spec = parse(Text2Img, body(lora_model="a,b", lora_strength=strengths)).to_spec(an_order())
+    spec = parse(Text2Img, body(lora_model="a,b", lora_strength=strengths)).to_spec(terms())
 
     assert spec.loras == tuple(
         LoraUse(lora_id=lora_id, strength=strength)
@@ -234,7 +234,7 @@ def settings_of_a_large_server() -> Settings:
 
 @pytest.mark.parametrize("spelling", ["dpmsolver+++", "dpmsolver++"])
 def test_the_protocols_spelling_of_the_algorithm_is_understood(spelling: str) -> None:
-    assert parse(Text2Img, body(algorithm_type=spelling)).to_spec(an_order()).algorithm_type == "dpmsolver++"
+    assert parse(Text2Img, body(algorithm_type=spelling)).to_spec(terms()).algorithm_type == "dpmsolver++"
 
 
 @pytest.mark.parametrize("sent", [7, "7", 7.0])

@@ -22,7 +22,7 @@ from shared.errors import BadRequest
 from shared.jobs import ControlUse, Dialect, IpAdapterUse, Kind, Role
 from shared.missing import NO_FACE_ENHANCER, NO_UPSCALER, NOTHING_TO_CHECK_WITH
 from shared.settings import Settings
-from tests.support.wire import an_order
+from tests.support.wire import here, terms
 
 URL = "https://pictures.test/one.png"
 WORDS = {"model_id": "demo", "prompt": "a red circle"}
@@ -51,7 +51,7 @@ def refusal(kind: type[JobBody], body: dict[str, Any]) -> str:
 def test_an_endpoint_takes_its_required_fields_and_no_less(kind: type[JobBody]) -> None:
     smallest = SMALLEST[kind]
 
-    parse(kind, smallest).to_spec(an_order())
+    parse(kind, smallest).to_spec(terms())
 
     for field in smallest:
         left = {name: value for name, value in smallest.items() if name != field}
@@ -64,7 +64,7 @@ def test_an_endpoint_takes_its_required_fields_and_no_less(kind: type[JobBody]) 
 def test_every_job_carries_webhook_track_id_and_life(kind: type[JobBody]) -> None:
     extra = {"webhook": "https://hooks.test/", "track_id": 7, "temp": "yes", "instant_response": True}
 
-    spec = parse(kind, SMALLEST[kind] | extra).to_spec(an_order())
+    spec = parse(kind, SMALLEST[kind] | extra).to_spec(terms())
 
     assert (spec.webhook, spec.track_id, spec.temp, spec.instant_response) == (
         *("https://hooks.test/", 7),
@@ -106,8 +106,8 @@ def test_an_ip_adapter_needs_its_picture_and_a_picture_its_adapter() -> None:
 def test_an_ip_adapter_acts_at_six_tenths_unless_it_is_told() -> None:
     adapter = {"ip_adapter_id": "ip-adapter_sdxl", "ip_adapter_image": URL}
 
-    usual = parse(Img2Img, SMALLEST[Img2Img] | adapter).to_spec(an_order())
-    told = parse(Img2Img, SMALLEST[Img2Img] | adapter | {"ip_adapter_scale": "0.2"}).to_spec(an_order())
+    usual = parse(Img2Img, SMALLEST[Img2Img] | adapter).to_spec(terms())
+    told = parse(Img2Img, SMALLEST[Img2Img] | adapter | {"ip_adapter_scale": "0.2"}).to_spec(terms())
 
     assert usual.ip_adapter == IpAdapterUse(adapter_id="ip-adapter_sdxl", scale=0.6)
     assert told.ip_adapter == IpAdapterUse(adapter_id="ip-adapter_sdxl", scale=0.2)
@@ -140,7 +140,7 @@ def test_an_ip_adapter_acts_at_six_tenths_unless_it_is_told() -> None:
 def test_lists_of_controlnets_are_matched(
     fields: dict[str, Any], expected: list[tuple[str, str, float]]
 ) -> None:
-    spec = parse(ControlNet, WORDS | {"init_image": URL} | fields).to_spec(an_order())
+    spec = parse(ControlNet, WORDS | {"init_image": URL} | fields).to_spec(terms())
 
     assert spec.hint is not None
     assert spec.hint.controls == tuple(
@@ -180,7 +180,7 @@ def test_a_controlnet_request_that_makes_no_sense_is_refused(fields: dict[str, A
 def test_the_hint_is_made_by_default_on_the_newer_routes_only(
     dialect: Dialect, sent: dict[str, Any], expected: bool
 ) -> None:
-    spec = parse(ControlNet, SMALLEST[ControlNet] | sent).to_spec(an_order(dialect))
+    spec = parse(ControlNet, SMALLEST[ControlNet] | sent).to_spec(terms(dialect))
 
     assert spec.hint is not None
     assert spec.hint.auto_hint is expected
@@ -193,9 +193,9 @@ def test_steps_is_another_name_for_num_inference_steps() -> None:
 
 
 def test_flux_has_defaults_of_its_own_and_heeds_the_negative_prompt() -> None:
-    plain = parse(FluxText2Img, SMALLEST[FluxText2Img]).to_spec(an_order(Dialect.FLUX))
+    plain = parse(FluxText2Img, SMALLEST[FluxText2Img]).to_spec(terms(Dialect.FLUX))
     negative = parse(FluxText2Img, SMALLEST[FluxText2Img] | {"negative_prompt": "bad"}).to_spec(
-        an_order(Dialect.FLUX)
+        terms(Dialect.FLUX)
     )
 
     assert (plain.model_id, plain.steps, plain.guidance_scale) == ("flux", 10, 3.5)
@@ -205,7 +205,7 @@ def test_flux_has_defaults_of_its_own_and_heeds_the_negative_prompt() -> None:
 
 
 def test_a_video_has_as_many_frames_as_are_asked_for_within_the_servers_limit() -> None:
-    spec = parse(Text2Video, WORDS | {"num_frames": "24", "fps": 12}).to_spec(an_order())
+    spec = parse(Text2Video, WORDS | {"num_frames": "24", "fps": 12}).to_spec(terms())
 
     assert (spec.kind, spec.frames, spec.fps, spec.suffix) == (Kind.TEXT2VIDEO, 24, 12, "mp4")
     assert "num_frames must be between 1 and 64" in refusal(Text2Video, WORDS | {"num_frames": 65})
@@ -220,19 +220,16 @@ def test_the_scale_is_bounded_by_what_the_endpoint_documents() -> None:
 
 
 def test_what_is_not_installed_is_said() -> None:
-    bare = Settings(upscalers={}, safety_checker=None)
+    bare = here(upscalers={})
 
-    assert parse(SuperResolution, SMALLEST[SuperResolution]).missing(bare, Dialect.ENTERPRISE) == NO_UPSCALER
+    assert parse(SuperResolution, SMALLEST[SuperResolution]).missing(bare) == NO_UPSCALER
     faces = SMALLEST[SuperResolution] | {"face_enhance": True}
-    assert parse(SuperResolution, faces).missing(bare, Dialect.ENTERPRISE) == NO_FACE_ENHANCER
-    assert (
-        parse(NsfwImageCheck, SMALLEST[NsfwImageCheck]).missing(bare, Dialect.ENTERPRISE)
-        == NOTHING_TO_CHECK_WITH
-    )
+    assert parse(SuperResolution, faces).missing(bare) == NO_FACE_ENHANCER
+    assert parse(NsfwImageCheck, SMALLEST[NsfwImageCheck]).missing(bare) == NOTHING_TO_CHECK_WITH
 
 
 def test_an_upscaler_that_nobody_names_is_the_servers_own() -> None:
-    spec = parse(SuperResolution, SMALLEST[SuperResolution]).to_spec(an_order())
+    spec = parse(SuperResolution, SMALLEST[SuperResolution]).to_spec(terms())
 
     assert spec.model_id == "demo-swin2sr"
 
@@ -240,11 +237,10 @@ def test_an_upscaler_that_nobody_names_is_the_servers_own() -> None:
 def test_who_sends_the_documented_upscaler_gets_the_servers_own() -> None:
     wanted = parse(SuperResolution, SMALLEST[SuperResolution] | {"model_id": "realesr-general-x4v3"})
 
-    assert wanted.to_spec(an_order()).model_id == "demo-swin2sr"
-    assert [need.ids for need in wanted.needed] == [()]
-    assert [
-        need.ids for need in parse(SuperResolution, SMALLEST[SuperResolution] | {"model_id": "x"}).needed
-    ] == [("x",)]
+    assert wanted.to_spec(terms()).model_id == "demo-swin2sr"
+    assert [need.ids for need in wanted.needed(here())] == [("demo-swin2sr",)]
+    other = parse(SuperResolution, SMALLEST[SuperResolution] | {"model_id": "x"})
+    assert [need.ids for need in other.needed(here())] == [("x",)]
 
 
 @pytest.mark.parametrize("nothing", [[""], [], [None], "no", " "], ids=repr)
@@ -278,7 +274,7 @@ def test_a_hint_that_nobody_can_make_is_refused_where_it_would_be_made(
 ) -> None:
     wanted = parse(ControlNet, SMALLEST[ControlNet] | {"controlnet_type": "depth"})
 
-    missing = wanted.missing(Settings(), dialect)
+    missing = wanted.missing(here(dialect))
 
     assert (missing is not None) is is_refused
 

@@ -40,4 +40,4 @@ def make_dispatcher_app(settings: Settings) -> Celery:
 
 
 configure_logging("dispatcher")
-app = make_dispatcher_app(Settings())
+app = make_dispatcher_app(Settings.load())

@@ -14,19 +14,26 @@ from celery import Celery
 
 from shared.broker import GENERATE_TASK, Bell, make_celery
 from shared.errors import GenerationFailed
-from shared.ledger import Ledger, Order, worker_name
+from shared.ledger import Ledger, worker_name
 from shared.logs import configure_logging
+from shared.registry.reading import Registry
+from shared.sealing import Sealer
+from shared.seeding import seed_registry
 from shared.settings import Settings
-from shared.storage import FolderStorage
+from shared.storage import IN_BACKGROUND, FolderStorage, S3Storages, Spool, Stores, Uploader
 from worker.gpu.engine import Engine
+from worker.gpu.installing import Installer
 from worker.gpu.leases import LeaseKeeper
+from worker.gpu.loader import Loader
+from worker.gpu.making import Making
 from worker.gpu.models.library import Library
 from worker.gpu.models.precision import Precision
+from worker.gpu.models.registered import Files, RegisteredModels
 from worker.gpu.orders import Orders
+from worker.gpu.outcomes import Outcomes
 from worker.gpu.slot import Slot
 from worker.gpu.studio import Studio
 from worker.gpu.watchdog import Watchdog
-from worker.gpu.words import Wording
 from worker.process import end_process, request_end, serve
 
 
@@ -35,33 +42,49 @@ class GpuWorker:
 
     def __init__(self, settings: Settings, app: Celery) -> None:
         torch.set_num_threads(settings.cpu_threads)
-        name = worker_name(os.getpid())
-        store = Ledger(settings.redis_url)
-        library = Library(settings, Precision.choose(settings.device, settings.dtype))
-        _preload(library, settings)
+        name, bell = worker_name(os.getpid()), Bell(app)
+        store, sealer = Ledger(settings.redis_url), Sealer(settings)
+        installer = Installer(settings, sealer)
+        registry = Registry(store)
+        models = RegisteredModels(registry, Files(installer))
+        library = Library(settings, Precision.choose(settings.device, settings.dtype), models)
+        seed_registry(store, settings)
+        _preload(library)
         engine = Engine(
             lane_width=settings.lane_width,
             device=library.device,
             on_fatal=end_process,
             make_room=library.make_room,
         )
-        orders = Orders({Order.RESTART: request_end, Order.CLEAR_CACHE: partial(_clear_cache, library)})
+        orders = Orders(clear_cache=partial(_clear_cache, library), restart=request_end)
         self._leases = LeaseKeeper(name, settings, store, library, orders)
-        wording = Wording(settings.translator, settings.prompt_writer, library.device)
-        studio = Studio(library, wording, engine)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
-        self._slot = Slot(name, settings, store, storage, studio, self._leases, Bell(app))
+        outcomes = Outcomes(store, bell, storage.drop_inputs)
+        spool = Spool(settings.data_dir / "spool")
+        stores = Stores(storage, spool, sealer)
+        buckets = S3Storages(sealer, settings.temp_life_s, IN_BACKGROUND)
+        self._uploader = Uploader(spool, buckets.open)
+        making = Making(settings, Studio(library, engine), registry, inputs=storage, stores=stores)
+        self._slot = Slot(
+            name, settings, store, making=making, leases=self._leases, bell=bell, outcomes=outcomes
+        )
+        self._loader = Loader(name, settings, store, installer, library, self._leases, outcomes)
         engine.start()
         Watchdog(engine, settings.step_timeout_s).start()
         self._leases.start()
+        self._loader.start()
+        self._uploader.start()
 
     def run(self) -> None:
         self._slot.run()
 
     def drain(self) -> None:
+        self._loader.drain()
         self._slot.drain()
 
     def close(self) -> None:
+        self._loader.close()
+        self._uploader.close()
         self._leases.close()
 
 
@@ -71,15 +94,15 @@ def _clear_cache(library: Library) -> None:
         torch.cuda.empty_cache()
 
 
-def _preload(library: Library, settings: Settings) -> None:
-    """All models that there is room for; one that is broken must not keep the others from work."""
-    failures = []
-    for model_id in settings.models:
+def _preload(library: Library) -> None:
+    """All checkpoints that there is room for; one that is broken must not keep the others from work."""
+    model_ids, failures = library.checkpoints(), []
+    for model_id in model_ids:
         try:
             library.preload(model_id)
         except GenerationFailed as exc:
             failures.append(exc)
-    if len(failures) == len(settings.models):
+    if failures and len(failures) == len(model_ids):
         raise failures[0]
 
 
@@ -100,4 +123,4 @@ def quiet_libraries() -> None:
 
 configure_logging("worker")
 quiet_libraries()
-app = make_worker_app(Settings())
+app = make_worker_app(Settings.load())

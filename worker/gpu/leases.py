@@ -5,13 +5,12 @@ import logging
 import threading
 import time
 from enum import Enum, auto
-from typing import Any
+from typing import Protocol
 
 from shared import ledger
 from shared.errors import LedgerUnavailable
 from shared.ledger import Claim, Held, Ledger
 from shared.settings import Settings
-from worker.gpu.engine import Rendering
 from worker.gpu.models.library import Library
 from worker.gpu.orders import Orders
 
@@ -29,33 +28,44 @@ class Ending(Enum):
     DRAINED = auto()
 
 
+class Work(Protocol):
+    """What is being done for a job: a rendering in the engine, or the load of a model."""
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+
+    def cancel(self) -> None:
+        """Have it end soon, with `Cancelled`."""
+
+
 class Hold:
-    """One claimed job in this worker. Its slot works on it; others may end it."""
+    """One claimed job in this worker. A slot, or the loader, works on it; others may end it."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.ending: Ending | None = None
-        self._rendering: Rendering[Any] | None = None
+        self._work: Work | None = None
         self._lock = threading.Lock()
 
     @property
     def held(self) -> Held:
-        progress = self._rendering.progress if self._rendering else 0.0
+        progress = self._work.progress if self._work else 0.0
         return Held(self.claim.job_id, self.claim.token, progress)
 
-    def attach(self, rendering: Rendering[Any]) -> None:
-        """Tie the rendering's life to this hold, even if it was ended before."""
+    def attach(self, work: Work) -> None:
+        """Tie the work's life to this hold, even if it was ended before."""
         with self._lock:
-            self._rendering = rendering
+            self._work = work
             if self.ending:
-                rendering.cancel()
+                work.cancel()
 
     def end(self, ending: Ending) -> None:
         """The first reason counts; the slot hears of it at the next denoising step."""
         with self._lock:
             self.ending = self.ending or ending
-            if self._rendering:
-                self._rendering.cancel()
+            if self._work:
+                self._work.cancel()
 
 
 class LeaseKeeper:
@@ -132,12 +142,14 @@ class LeaseKeeper:
         beats = self._ledger.run(
             ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])
         )
-        self._orders.hear(beats.orders)
         for hold in holds:
             if hold.claim.token in beats.lost:
                 hold.end(Ending.LOST)
             elif hold.claim.token in beats.cancelled:
                 hold.end(Ending.CANCELLED)
+        self._orders.hear(beats.orders)
+        if self._orders.restart_wanted and self._ledger.run(ledger.take_turn(self._worker, self._settings)):
+            self._orders.restart()
 
     def _current(self) -> list[Hold]:
         with self._lock:

@@ -7,19 +7,37 @@ from shared.ledger import Order
 
 logger = logging.getLogger(__name__)
 
+RESTARTING = (Order.RESTART, Order.UPDATE)
+
 
 class Orders:
-    """Follows each order once per time that it is given; what was given before this worker began is old."""
+    """Follows each order once per time that it is given; what was given before this worker began is old.
 
-    def __init__(self, actions: Mapping[Order, Callable[[], object]]) -> None:
-        self._actions = actions
+    To restart it waits for its turn, so that not all workers are away at once.
+    """
+
+    def __init__(self, *, clear_cache: Callable[[], object], restart: Callable[[], object]) -> None:
+        self._clear_cache = clear_cache
+        self._restart = restart
         self._heard: Mapping[str, int] | None = None
+        self._restart_wanted = False
+
+    @property
+    def restart_wanted(self) -> bool:
+        """It was ordered, and has not begun."""
+        return self._restart_wanted
 
     def hear(self, given: Mapping[str, int]) -> None:
         before, self._heard = self._heard, given
         if before is None:
             return
-        for order, act in self._actions.items():
-            if given.get(order, 0) > before.get(order, 0):
-                logger.info("order followed", extra={"order": order})
-                act()
+        new = {order for order in Order if given.get(order, 0) > before.get(order, 0)}
+        if Order.CLEAR_CACHE in new:
+            logger.info("order followed", extra={"order": Order.CLEAR_CACHE})
+            self._clear_cache()
+        self._restart_wanted |= not new.isdisjoint(RESTARTING)
+
+    def restart(self) -> None:
+        logger.info("order followed", extra={"order": Order.RESTART})
+        self._restart_wanted = False
+        self._restart()

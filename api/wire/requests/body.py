@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.wire.loose import AnyScalar, OptionalText, Switch, WholeNumber
 from shared.jobs import AnySpec, Dialect, InputPicture, Role
+from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
 
 
@@ -23,22 +24,33 @@ class GivenPicture:
 
 @dataclass(frozen=True)
 class Needed:
-    """Ids that a request names, and the table of the settings in which they must be."""
+    """Ids that a request names, and of which kinds of models they may be."""
 
     what: str
-    table: str
+    kinds: tuple[ModelKind, ...]
     ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Order:
-    """What the gateway adds to a body to make it a job."""
+class Here:
+    """What a request may ask for on this server, by these routes."""
 
     settings: Settings
+    models: Snapshot
+    dialect: Dialect
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the gateway adds to a body to make it a job."""
+
+    here: Here
     public_url: str
     file_prefix: str
-    dialect: Dialect
     inputs: Mapping[Role, InputPicture]
+    pins: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    files_url: str = ""
 
 
 class JobBody(BaseModel):
@@ -65,28 +77,30 @@ class JobBody(BaseModel):
         """What came with the request."""
         return {}
 
-    @property
-    def needed(self) -> list[Needed]:
-        """What must be installed under the ids that the request names."""
+    def needed(self, here: Here) -> list[Needed]:  # noqa: ARG002 - some need it
+        """What must be registered under the ids that the request names."""
         return []
 
-    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002 - some need them
+    def missing(self, here: Here) -> str | None:  # noqa: ARG002 - some need it
         """What else must be installed and is not, as a sentence for the client."""
         return None
 
     @abstractmethod
-    def to_spec(self, order: Order) -> AnySpec:
+    def to_spec(self, terms: Terms) -> AnySpec:
         """The job to accept; draws the seed if the client left it open."""
 
-    def common(self, order: Order) -> dict[str, Any]:
+    def common(self, terms: Terms) -> dict[str, Any]:
         """The fields of a `JobSpec` that a body of this base gives."""
         return {
-            "dialect": order.dialect,
-            "inputs": order.inputs,
+            "dialect": terms.here.dialect,
+            "inputs": terms.inputs,
+            "pins": terms.pins,
+            "target": terms.target,
+            "files_url": terms.files_url,
             "temp": self.temp,
             "instant_response": self.instant_response,
-            "file_prefix": order.file_prefix,
-            "public_url": order.public_url,
+            "file_prefix": terms.file_prefix,
+            "public_url": terms.public_url,
             "webhook": self.webhook,
             "track_id": self.track_id,
         }

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.wire.loose import LONGEST_TEXT, OptionalText, Switch, WholeNumber
-from api.wire.requests.body import Id, JobBody, Order, limits, wrong
+from api.wire.requests.body import Id, JobBody, Terms, limits, wrong
 
 LARGEST_SEED = 2**63 - 8
 """Leaves room for `seed + i` of the last picture."""
@@ -65,8 +65,8 @@ class CanvasBody(JobBody):
     def _widest(self, info: ValidationInfo) -> int:
         return limits(info).max_side
 
-    def common(self, order: Order) -> dict[str, Any]:
-        return super().common(order) | {
+    def common(self, terms: Terms) -> dict[str, Any]:
+        return super().common(terms) | {
             "model_id": self.model_id,
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt,
@@ -88,8 +88,8 @@ class PicturesBody(CanvasBody):
     """Bit-identical files under any load, at the price of sharing no work with other jobs. Not part of the
     original protocol."""
 
-    def common(self, order: Order) -> dict[str, Any]:
-        return super().common(order) | {
+    def common(self, terms: Terms) -> dict[str, Any]:
+        return super().common(terms) | {
             "samples": self.samples,
             "base64": self.base64,
             "deterministic": self.deterministic,

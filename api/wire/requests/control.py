@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from api.wire.loose import Names, Number, Numbers, OptionalPictureText, Switch
-from api.wire.requests.body import GivenPicture, Needed, Order, given, wrong
+from api.wire.requests.body import GivenPicture, Here, Needed, Terms, given, wrong
 from api.wire.requests.painting import PaintingBody
 from shared.hints import HINT_TYPES, can_make, no_tool
 from shared.jobs import ControlUse, Dialect, HintUse, Kind, PictureSpec, Role
-from shared.settings import Settings
+from shared.registry import ModelKind
 
 STRONGEST_CONTROL = 20.0
 INPAINT = "inpaint"
@@ -72,10 +72,10 @@ class ControlNet(PaintingBody):
             raise wrong("controlnet_type", f"must be of {', '.join(HINT_TYPES)}")
         return self
 
-    def missing(self, settings: Settings, dialect: Dialect) -> str | None:
-        made = [use.hint_type for use in self._controls()] if self._makes_hints(dialect) else []
-        lacking = next((kind for kind in made if not can_make(kind, settings)), None)
-        return no_tool(lacking) if lacking else super().missing(settings, dialect)
+    def missing(self, here: Here) -> str | None:
+        made = [use.hint_type for use in self._controls()] if self._makes_hints(here.dialect) else []
+        lacking = next((kind for kind in made if not can_make(kind, here.models)), None)
+        return no_tool(lacking) if lacking else super().missing(here)
 
     @property
     def pictures(self) -> dict[Role, GivenPicture]:
@@ -85,15 +85,14 @@ class ControlNet(PaintingBody):
             mask=("mask_image", self.mask_image),
         )
 
-    @property
-    def needed(self) -> list[Needed]:
-        return [*super().needed, Needed("ControlNet", "controlnets", self.controlnet_model)]
+    def needed(self, here: Here) -> list[Needed]:
+        return [*super().needed(here), Needed("ControlNet", (ModelKind.CONTROLNET,), self.controlnet_model)]
 
-    def to_spec(self, order: Order) -> PictureSpec:
-        painting = self.painting(order, Kind.CONTROLNET)
+    def to_spec(self, terms: Terms) -> PictureSpec:
+        painting = self.painting(terms, Kind.CONTROLNET)
         hint = HintUse(
             controls=self._controls(),
-            auto_hint=self._makes_hints(order.dialect),
+            auto_hint=self._makes_hints(terms.here.dialect),
             guess_mode=self.guess_mode,
         )
         return PictureSpec(**painting, strength=self.strength, hint=hint)

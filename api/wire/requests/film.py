@@ -5,9 +5,10 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from api.wire.loose import Number, OptionalText, Switch, WholeNumber
-from api.wire.requests.body import Needed, Order, limits, one_of, wrong
+from api.wire.requests.body import Here, Needed, Terms, limits, one_of, wrong
 from api.wire.requests.canvas import CanvasBody
 from shared.jobs import FilmSpec
+from shared.registry import ModelKind
 from shared.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 
 
@@ -36,13 +37,12 @@ class Text2Video(CanvasBody):
             raise wrong("num_frames", f"must be at most {most} at this size: send fewer, or a smaller size")
         return self
 
-    @property
-    def needed(self) -> list[Needed]:
-        return [Needed("Video model", "videos", (self.model_id,))]
+    def needed(self, here: Here) -> list[Needed]:  # noqa: ARG002
+        return [Needed("Video model", (ModelKind.VIDEO, ModelKind.CHECKPOINT), (self.model_id,))]
 
-    def to_spec(self, order: Order) -> FilmSpec:
+    def to_spec(self, terms: Terms) -> FilmSpec:
         return FilmSpec(
-            **self.common(order),
+            **self.common(terms),
             enhance_prompt=self.enhance_prompt,
             frames=self.num_frames,
             fps=self.fps,

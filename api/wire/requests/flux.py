@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from api.wire.loose import Number, PictureText, Switch, WholeNumber
-from api.wire.requests.body import GivenPicture, Id, Needed, Order, given
+from api.wire.requests.body import GivenPicture, Here, Id, Needed, Terms, given
 from api.wire.requests.canvas import PicturesBody
-from shared.jobs import Dialect, Kind, PictureSpec, Role
+from shared.jobs import Kind, PictureSpec, Role
 from shared.missing import missing_checker
+from shared.registry import ModelKind
 from shared.schedulers import FLOW_SCHEDULER
-from shared.settings import Settings
 
 FLUX = "flux"
 TRUE_CFG_SCALE = 2.0
@@ -30,16 +30,15 @@ class FluxText2Img(PicturesBody):
     safety_checker: Switch = False
     """Look for sensitive pictures and replace them."""
 
-    @property
-    def needed(self) -> list[Needed]:
-        return [Needed("Model", "models", (self.model_id,))]
+    def needed(self, here: Here) -> list[Needed]:  # noqa: ARG002
+        return [Needed("Model", (ModelKind.CHECKPOINT,), (self.model_id,))]
 
-    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return missing_checker(settings) if self.safety_checker else None
+    def missing(self, here: Here) -> str | None:
+        return missing_checker(here.settings, here.models) if self.safety_checker else None
 
-    def painting(self, order: Order, kind: Kind) -> dict[str, Any]:
+    def painting(self, terms: Terms, kind: Kind) -> dict[str, Any]:
         """The fields of a `PictureSpec`."""
-        return self.common(order) | {
+        return self.common(terms) | {
             "kind": kind,
             "true_cfg_scale": self.true_cfg_scale if self.negative_prompt else 1.0,
             "guidance_scale": self.guidance_scale,
@@ -48,8 +47,8 @@ class FluxText2Img(PicturesBody):
             "safety_checker_type": "black",  # this family says: replaced by a blank picture
         }
 
-    def to_spec(self, order: Order) -> PictureSpec:
-        return PictureSpec(**self.painting(order, Kind.TEXT2IMG))
+    def to_spec(self, terms: Terms) -> PictureSpec:
+        return PictureSpec(**self.painting(terms, Kind.TEXT2IMG))
 
 
 class FluxImg2Img(FluxText2Img):
@@ -64,5 +63,5 @@ class FluxImg2Img(FluxText2Img):
     def pictures(self) -> dict[Role, GivenPicture]:
         return given(init=("init_image", self.init_image))
 
-    def to_spec(self, order: Order) -> PictureSpec:
-        return PictureSpec(**self.painting(order, Kind.IMG2IMG), strength=self.strength)
+    def to_spec(self, terms: Terms) -> PictureSpec:
+        return PictureSpec(**self.painting(terms, Kind.IMG2IMG), strength=self.strength)

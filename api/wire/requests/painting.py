@@ -14,14 +14,14 @@ from api.wire.loose import (
     Switch,
     WholeNumber,
 )
-from api.wire.requests.body import GivenPicture, Needed, Order, given, limits, one_of, wrong
+from api.wire.requests.body import GivenPicture, Here, Needed, Terms, given, limits, one_of, wrong
 from api.wire.requests.canvas import PicturesBody
 from shared.ip_adapters import IP_ADAPTERS
-from shared.jobs import IP_ADAPTER_SCALE, Dialect, IpAdapterUse, Kind, LoraUse, PictureSpec, Role
+from shared.jobs import IP_ADAPTER_SCALE, IpAdapterUse, Kind, LoraUse, PictureSpec, Role
 from shared.missing import NO_TRANSLATOR, missing_checker
+from shared.registry import ModelKind
 from shared.safety import DEFAULT_SAFETY_CHECKER_TYPE, SAFETY_CHECKER_TYPES
 from shared.schedulers import ALGORITHMS, DEFAULT_SCHEDULER, SCHEDULERS
-from shared.settings import Settings
 
 WEAKEST_LORA, STRONGEST_LORA = 0.1, 1.0
 
@@ -75,23 +75,22 @@ class PaintingBody(PicturesBody):
             raise wrong("lora_strength", f"must be between {WEAKEST_LORA:g} and {STRONGEST_LORA:g}")
         return self
 
-    @property
-    def needed(self) -> list[Needed]:
+    def needed(self, here: Here) -> list[Needed]:  # noqa: ARG002
         return [
-            Needed("Model", "models", (self.model_id,)),
-            Needed("LoRA", "loras", self.lora_model),
-            Needed("Embedding", "embeddings", self.embeddings_model),
-            Needed("VAE", "vaes", (self.vae,) if self.vae else ()),
+            Needed("Model", (ModelKind.CHECKPOINT,), (self.model_id,)),
+            Needed("LoRA", (ModelKind.LORA,), self.lora_model),
+            Needed("Embedding", (ModelKind.EMBEDDING,), self.embeddings_model),
+            Needed("VAE", (ModelKind.VAE,), (self.vae,) if self.vae else ()),
         ]
 
-    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
-        if self.multi_lingual and settings.translator is None:
+    def missing(self, here: Here) -> str | None:
+        if self.multi_lingual and here.models.default(ModelKind.TRANSLATOR) is None:
             return NO_TRANSLATOR
-        return missing_checker(settings) if self.safety_checker else None
+        return missing_checker(here.settings, here.models) if self.safety_checker else None
 
-    def painting(self, order: Order, kind: Kind) -> dict[str, Any]:
+    def painting(self, terms: Terms, kind: Kind) -> dict[str, Any]:
         """The fields of a `PictureSpec` that all of these bodies give."""
-        return self.common(order) | {
+        return self.common(terms) | {
             "kind": kind,
             "enhance_prompt": self.enhance_prompt,
             "multi_lingual": self.multi_lingual,
@@ -130,9 +129,9 @@ class Text2Img(PaintingBody):
     def _widest(self, info: ValidationInfo) -> int:
         return limits(info).max_panorama_width if self.panorama else limits(info).max_side
 
-    def to_spec(self, order: Order) -> PictureSpec:
+    def to_spec(self, terms: Terms) -> PictureSpec:
         return PictureSpec(
-            **self.painting(order, Kind.TEXT2IMG),
+            **self.painting(terms, Kind.TEXT2IMG),
             self_attention=self.self_attention,
             panorama=self.panorama,
             highres_fix=self.highres_fix,
@@ -167,23 +166,22 @@ class StartingBody(PaintingBody):
             init=("init_image", self.init_image), ip_adapter=("ip_adapter_image", self.ip_adapter_image)
         )
 
-    @property
-    def needed(self) -> list[Needed]:
+    def needed(self, here: Here) -> list[Needed]:
         adapters = (self.ip_adapter_id,) if self.ip_adapter_id else ()
-        return [*super().needed, Needed("IP-Adapter", "ip_adapters", adapters)]
+        return [*super().needed(here), Needed("IP-Adapter", (ModelKind.IP_ADAPTER,), adapters)]
 
-    def painting(self, order: Order, kind: Kind) -> dict[str, Any]:
+    def painting(self, terms: Terms, kind: Kind) -> dict[str, Any]:
         adapter = None
         if self.ip_adapter_id:
             adapter = IpAdapterUse(adapter_id=self.ip_adapter_id, scale=self.ip_adapter_scale)
-        return super().painting(order, kind) | {"strength": self.strength, "ip_adapter": adapter}
+        return super().painting(terms, kind) | {"strength": self.strength, "ip_adapter": adapter}
 
 
 class Img2Img(StartingBody):
     """Body of `img2img`."""
 
-    def to_spec(self, order: Order) -> PictureSpec:
-        return PictureSpec(**self.painting(order, Kind.IMG2IMG))
+    def to_spec(self, terms: Terms) -> PictureSpec:
+        return PictureSpec(**self.painting(terms, Kind.IMG2IMG))
 
 
 class Inpaint(StartingBody):
@@ -196,5 +194,5 @@ class Inpaint(StartingBody):
     def pictures(self) -> dict[Role, GivenPicture]:
         return super().pictures | given(mask=("mask_image", self.mask_image))
 
-    def to_spec(self, order: Order) -> PictureSpec:
-        return PictureSpec(**self.painting(order, Kind.INPAINT))
+    def to_spec(self, terms: Terms) -> PictureSpec:
+        return PictureSpec(**self.painting(terms, Kind.INPAINT))

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from api.wire.loose import Number, OptionalText, PictureText, Switch
-from api.wire.requests.body import GivenPicture, JobBody, Needed, Order, given
-from shared.jobs import CheckSpec, Dialect, EnlargementSpec, Role
+from api.wire.requests.body import GivenPicture, Here, JobBody, Needed, Terms, given
+from shared.jobs import CheckSpec, EnlargementSpec, Role
 from shared.missing import NO_FACE_ENHANCER, NO_UPSCALER, NOTHING_TO_CHECK_WITH
-from shared.settings import Settings
+from shared.registry import ModelKind, Snapshot
 
 DOCUMENTED_DEFAULT = "realesr-general-x4v3"
 """The upscaler that the protocol's pages name; clients that send every field send it."""
@@ -24,27 +24,30 @@ class EnlargingBody(JobBody):
     face_enhance: Switch = False
     """Restore faces as well."""
 
-    @property
-    def needed(self) -> list[Needed]:
-        named = self.model_id is not None and self.model_id != DOCUMENTED_DEFAULT
-        return [Needed("Upscaler", "upscalers", (self.model_id,) if named and self.model_id else ())]
+    def needed(self, here: Here) -> list[Needed]:
+        upscaler = self._upscaler(here.models)
+        return [Needed("Upscaler", (ModelKind.UPSCALER,), (upscaler,) if upscaler else ())]
 
-    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
-        if self.face_enhance and settings.face_enhancer is None:
+    def missing(self, here: Here) -> str | None:
+        if self.face_enhance and here.models.default(ModelKind.FACE) is None:
             return NO_FACE_ENHANCER
-        return None if self._upscaler(settings) else NO_UPSCALER
+        return None if self._upscaler(here.models) else NO_UPSCALER
 
-    def to_spec(self, order: Order) -> EnlargementSpec:
+    def to_spec(self, terms: Terms) -> EnlargementSpec:
         return EnlargementSpec(
-            **self.common(order),
-            model_id=self._upscaler(order.settings) or "",
+            **self.common(terms),
+            model_id=self._upscaler(terms.here.models) or "",
             scale=self.scale,
             face_enhance=self.face_enhance,
         )
 
-    def _upscaler(self, settings: Settings) -> str | None:
-        """The one that is named, if it is here; who sends the documented default has no wish of its own."""
-        return self.model_id if self.model_id in settings.upscalers else settings.upscaler_id
+    def _upscaler(self, models: Snapshot) -> str | None:
+        """The one that is named; who sends the documented default has no wish of its own."""
+        has_wish = self.model_id != DOCUMENTED_DEFAULT or models.has(ModelKind.UPSCALER, DOCUMENTED_DEFAULT)
+        if self.model_id and has_wish:
+            return self.model_id
+        default = models.default(ModelKind.UPSCALER)
+        return default.model_id if default else None
 
 
 class SuperResolution(EnlargingBody):
@@ -85,8 +88,13 @@ class NsfwImageCheck(JobBody):
     def pictures(self) -> dict[Role, GivenPicture]:
         return given(init=("init_image", self.init_image))
 
-    def missing(self, settings: Settings, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if settings.safety_checker else NOTHING_TO_CHECK_WITH
+    def missing(self, here: Here) -> str | None:
+        return None if here.models.default(ModelKind.SAFETY) else NOTHING_TO_CHECK_WITH
 
-    def to_spec(self, order: Order) -> CheckSpec:
-        return CheckSpec(**self.common(order), model_id=order.settings.safety_checker or "")
+    def to_spec(self, terms: Terms) -> CheckSpec:
+        return CheckSpec(**self.common(terms), model_id=_checker(terms.here.models))
+
+
+def _checker(models: Snapshot) -> str:
+    entry = models.default(ModelKind.SAFETY)
+    return entry.model_id if entry else ""

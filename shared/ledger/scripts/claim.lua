@@ -17,10 +17,7 @@ end
 
 local id = redis.call('ZRANGE', key('ready', model), 0, 0)[1]
 dequeue(id, model)
-local attempts = redis.call('HINCRBY', key('job', id), 'attempts', 1)
-local now = now_ms()
-redis.call('HSET', key('job', id), 'state', 'running', 'token', token, 'worker', worker, 'started_ms', now)
-redis.call('ZADD', key('leases'), now + lease_ms, id)
+local attempts = lease(id, worker, token, lease_ms, now_ms())
 
 local job = redis.call('HMGET', key('job', id), 'tenant', 'spec', 'start')
 local virtual = tonumber(redis.call('GET', key('virtual')) or '0')

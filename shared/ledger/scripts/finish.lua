@@ -4,11 +4,7 @@
 local id, token, state = ARGV[1], ARGV[2], ARGV[3]
 local now = now_ms()
 if holds(id, token) then
-  local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
-  -- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs.
-  local sample = (now - job[1]) / job[2] / redis.call('ZCARD', key('leases'))
-  local pace = tonumber(redis.call('GET', key('pace')) or sample)
-  redis.call('SET', key('pace'), exact(pace + 0.1 * (sample - pace)))
+  measure_pace(id, 1, 0.1, now)
   settle(id, state, ARGV[4], now)
 elseif redis.call('HGET', key('job', id), 'token') ~= token then
   return {'lost', 0}

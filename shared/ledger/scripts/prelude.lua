@@ -21,21 +21,33 @@ local function refresh_head(model)
 end
 
 local function enqueue(id)
-  local job = redis.call('HMGET', key('job', id), 'model', 'score')
+  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms')
   redis.call('HSET', key('job', id), 'state', 'queued', 'progress', '0')
   redis.call('HDEL', key('job', id), 'token', 'worker')
   redis.call('ZREM', key('leases'), id)
+  if job[3] == '1' then -- no slot's work, and no bell's: each worker looks for it by itself
+    redis.call('ZADD', key('loads'), job[4], id)
+    return
+  end
   redis.call('ZADD', key('ready', job[1]), job[2], id)
   refresh_head(job[1])
 end
 
 local function dequeue(id, model)
+  redis.call('ZREM', key('loads'), id)
   redis.call('ZREM', key('ready', model), id)
   refresh_head(model)
 end
 
+-- Jobs that wait for a slot; loads of models wait for none.
 local function queued_count()
-  return redis.call('ZCARD', key('open')) - redis.call('ZCARD', key('leases'))
+  return redis.call('ZCARD', key('open')) - redis.call('ZCARD', key('leases')) - redis.call('ZCARD', key('loads'))
+end
+
+local function lease(id, worker, token, lease_ms, now)
+  redis.call('HSET', key('job', id), 'state', 'running', 'token', token, 'worker', worker, 'started_ms', now)
+  redis.call('ZADD', key('leases'), now + lease_ms, id)
+  return redis.call('HINCRBY', key('job', id), 'attempts', 1)
 end
 
 -- Work waits and no bell is in the queue: somebody should ring.
@@ -51,11 +63,62 @@ local function webhook_bell_wanted(webhook_queue, now)
   return 0
 end
 
+-- What is registered (models, and where to store) is an entry, which never changes: jobs use it by its id for as
+-- long as they are open. `names` says which entry a name means now.
+local function drop(entry, now)
+  redis.call('HDEL', key('entries'), entry)
+  redis.call('SREM', key('retired'), entry)
+  redis.call('ZADD', key('dropped'), now, entry)
+  redis.call('INCR', key('registry_version'))
+end
+
+local function retire(entry, now)
+  redis.call('INCR', key('registry_version'))
+  if redis.call('HEXISTS', key('uses'), entry) == 1 then
+    redis.call('SADD', key('retired'), entry)
+  else
+    drop(entry, now)
+  end
+end
+
+local function register(name, entry, content, now)
+  local before = redis.call('HGET', key('names'), name)
+  redis.call('HSET', key('entries'), entry, content)
+  redis.call('HSET', key('names'), name, entry)
+  redis.call('SREM', key('retired'), entry)
+  redis.call('ZREM', key('dropped'), entry)
+  redis.call('INCR', key('registry_version'))
+  if before and before ~= entry then retire(before, now) end
+end
+
+local function unregister(name, now)
+  local entry = redis.call('HGET', key('names'), name)
+  if not entry then return 0 end
+  redis.call('HDEL', key('names'), name)
+  retire(entry, now)
+  return 1
+end
+
+local function use(entries)
+  for entry in string.gmatch(entries, '%S+') do redis.call('HINCRBY', key('uses'), entry, 1) end
+end
+
+local function stop_using(entries, now)
+  for entry in string.gmatch(entries, '%S+') do
+    if redis.call('HINCRBY', key('uses'), entry, -1) <= 0 then
+      redis.call('HDEL', key('uses'), entry)
+      if redis.call('SISMEMBER', key('retired'), entry) == 1 then drop(entry, now) end
+    end
+  end
+end
+
 -- The only way into a terminal state. The outbox entry is written here, so that there is exactly one for
 -- each job that has a webhook; without one, the record's retention starts now, else when it is delivered.
 local function settle(id, state, outcome, now)
-  local job = redis.call('HMGET', key('job', id), 'cost', 'webhook', 'retention_ms')
+  local job = redis.call('HMGET', key('job', id), 'cost', 'webhook', 'retention_ms', 'uses', 'tenant')
   redis.call('HSET', key('job', id), 'state', state, 'outcome', outcome, 'finished_ms', now)
+  stop_using(job[4] or '', now)
+  if redis.call('HINCRBY', key('open_of'), job[5], -1) <= 0 then redis.call('HDEL', key('open_of'), job[5]) end
   redis.call('ZREM', key('leases'), id)
   redis.call('ZREM', key('open'), id)
   redis.call('INCRBY', key('backlog'), -tonumber(job[1]))
@@ -72,4 +135,24 @@ end
 local function holds(id, token)
   local job = redis.call('HMGET', key('job', id), 'state', 'token')
   return job[1] == 'running' and job[2] == token
+end
+
+-- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs.
+local function measure_pace(id, progress, weight, now)
+  local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
+  local done = job[2] * progress
+  if done <= 0 then return end -- a load of a model
+  local sample = (now - job[1]) / done / math.max(1, redis.call('ZCARD', key('leases')))
+  local pace = tonumber(redis.call('GET', key('pace')) or sample)
+  redis.call('SET', key('pace'), exact(pace + weight * (sample - pace)))
+end
+
+-- Work units that are still to be done: running jobs have done a part of theirs.
+local function work_left()
+  local left = tonumber(redis.call('GET', key('backlog')) or '0')
+  for _, id in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
+    local job = redis.call('HMGET', key('job', id), 'cost', 'progress')
+    left = left - (job[1] or 0) * (job[2] or 0)
+  end
+  return exact(math.max(0, left))
 end

@@ -1,7 +1,6 @@
 -- What the cluster is doing, for health and metrics.
--- Returns {queued, running, deliveries waiting, deliveries dead, backlog, pace, names of workers that beat,
---          totals (name, count, ...)}.
+-- Returns {queued, running, deliveries waiting, deliveries dead, work left, pace ('' if not known yet), names of
+-- workers that beat, totals (name, count, ...)}.
 return {queued_count(), redis.call('ZCARD', key('leases')), redis.call('ZCARD', key('outbox')),
-  redis.call('ZCARD', key('dead')), redis.call('GET', key('backlog')) or '0',
-  redis.call('GET', key('pace')) or '0', redis.call('ZRANGEBYSCORE', key('presence'), now_ms(), '+inf'),
-  redis.call('HGETALL', key('totals'))}
+  redis.call('ZCARD', key('dead')), work_left(), redis.call('GET', key('pace')) or '',
+  redis.call('ZRANGEBYSCORE', key('presence'), now_ms(), '+inf'), redis.call('HGETALL', key('totals'))}

@@ -40,9 +40,14 @@ class Ask(ABC, Generic[R]):
         return None
 
     @property
+    def uses(self) -> tuple[object, ...]:
+        """The loaded things that answer it. What is loaded anew under the same name is another one."""
+        return ()
+
+    @property
     def lane(self) -> Hashable:
         """Asks of equal lanes can share a forward."""
-        return (self.shape, self.state, self.alone_for)
+        return (self.shape, self.state, tuple(map(id, self.uses)), self.alone_for)
 
     @abstractmethod
     def answer(self, asks: Sequence[Self]) -> Sequence[R | Exception]:

@@ -74,7 +74,11 @@ class Restore(Ask[Pixels]):
 
     @property
     def shape(self) -> Hashable:
-        return ("restore", id(self.face.restorer))
+        return "restore"
+
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.face.restorer,)
 
     def answer(self, asks: Sequence["Restore"]) -> list[Pixels]:
         return self.face.restorer.restore([ask.face.pixels for ask in asks])

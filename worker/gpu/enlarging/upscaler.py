@@ -74,6 +74,10 @@ class Enlarge(Ask[Pixels]):
     def shape(self) -> Hashable:
         return ("enlarge", self.network.name, self.tile.shape)
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.network,)
+
     def answer(self, asks: Sequence["Enlarge"]) -> list[Pixels]:
         return self.network.enlarge([ask.tile for ask in asks])
 

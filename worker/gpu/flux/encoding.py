@@ -50,6 +50,10 @@ class Encode(Ask[Conditions]):
     def state(self) -> Hashable:
         return self.loras
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.model,)
+
     def answer(self, asks: Sequence["Encode"]) -> list[Conditions]:
         """Each distinct prompt is encoded once, however many pictures share it."""
         model = self.model

@@ -43,6 +43,10 @@ class Forward(Ask[Tensor]):
     def state(self) -> Hashable:
         return self.loras
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.model,)
+
     def answer(self, asks: Sequence["Forward"]) -> list[Tensor]:
         model = self.model
         model.adapters.switch(self.loras)

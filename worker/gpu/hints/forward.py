@@ -45,8 +45,8 @@ class Forward(Ask[Any]):
         return ("hint", type(self.network).__name__, tuple(self.seen.shape))
 
     @property
-    def state(self) -> Hashable:
-        return id(self.network)
+    def uses(self) -> tuple[object, ...]:
+        return (self.network,)
 
     def answer(self, asks: Sequence["Forward"]) -> list[Any]:
         weight = next(self.network.parameters())

@@ -35,12 +35,24 @@ class Lora:
 
     lora_id: str
     weights: dict[str, Tensor]
+    version: str = ""
+
+    @property
+    def key(self) -> str:
+        """Tells it from all others, those that had its id before too."""
+        return f"{self.lora_id} {self.version}" if self.version else self.lora_id
 
 
-def read_lora(lora_id: str, file: Path) -> Lora:
+def keyed(uses: Sequence[LoraUse], loras: Sequence[Lora]) -> tuple[LoraUse, ...]:
+    """The same uses, each by its LoRA's key: what engine and model know LoRAs by."""
+    keys = {lora.lora_id: lora.key for lora in loras}
+    return tuple(use.model_copy(update={"lora_id": keys[use.lora_id]}) for use in uses)
+
+
+def read_lora(lora_id: str, file: Path, version: str = "") -> Lora:
     """Raises `GenerationFailed` if the file is no safetensors file."""
     try:
-        return Lora(lora_id, load_file(file))
+        return Lora(lora_id, load_file(file), version)
     except (OSError, SafetensorError) as exc:
         raise GenerationFailed(f"LoRA {lora_id} can't be read on the server.") from exc
 
@@ -50,7 +62,7 @@ class Adapters:
 
     def __init__(self, pipeline: DiffusionPipeline) -> None:
         self._pipeline = pipeline
-        self._attached: OrderedDict[str, str] = OrderedDict()  # id -> peft's name, least recently used first
+        self._attached: OrderedDict[str, str] = OrderedDict()  # key -> peft's name, least recently used first
         self._users: Counter[str] = Counter()
         self._layers: list[LoraLayer] = []
         self._active: tuple[LoraUse, ...] | None = ()
@@ -63,14 +75,14 @@ class Adapters:
         Raises `GenerationFailed` for one that does not fit the model.
         """
         for lora in loras:
-            if lora.lora_id not in self._attached:
+            if lora.key not in self._attached:
                 self._attach(lora)
-            self._attached.move_to_end(lora.lora_id)
-        self._users.update(lora.lora_id for lora in loras)
+            self._attached.move_to_end(lora.key)
+        self._users.update(lora.key for lora in loras)
         try:
             yield
         finally:
-            self._users.subtract(lora.lora_id for lora in loras)
+            self._users.subtract(lora.key for lora in loras)
             self._forget_oldest()
 
     def switch(self, uses: tuple[LoraUse, ...]) -> None:
@@ -90,7 +102,7 @@ class Adapters:
 
     def _attach(self, lora: Lora) -> None:
         """Whatever comes of it, the model computes afterwards as it did before."""
-        name = "lora_" + hashlib.sha256(lora.lora_id.encode()).hexdigest()[:16]
+        name = "lora_" + hashlib.sha256(lora.key.encode()).hexdigest()[:16]
         was_active, self._active = self._active or (), None
         try:
             with torch.inference_mode(mode=False):
@@ -103,7 +115,7 @@ class Adapters:
             self._delete(name)
             raise GenerationFailed(f"LoRA {lora.lora_id} does not fit this model.") from exc
         else:
-            self._attached[lora.lora_id] = name
+            self._attached[lora.key] = name
         finally:
             self.switch(was_active)
 
@@ -123,7 +135,7 @@ class Adapters:
         return [module for part in parts for module in part.modules() if isinstance(module, LoraLayer)]
 
     def _forget_oldest(self) -> None:
-        unused = [lora_id for lora_id in self._attached if self._users[lora_id] == 0]
-        for lora_id in unused[: max(0, len(unused) - MOST_ATTACHED)]:
+        unused = [key for key in self._attached if self._users[key] == 0]
+        for key in unused[: max(0, len(unused) - MOST_ATTACHED)]:
             self.switch(())
-            self._delete(self._attached.pop(lora_id))
+            self._delete(self._attached.pop(key))

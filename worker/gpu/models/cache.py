@@ -7,7 +7,7 @@ thread, while the engine goes on.
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
+    """`version` tells apart what has had the same name at different times."""
+
     kind: str
     name: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,25 @@ class Shelf:
         with self._changed:
             return self._used()
 
+    def has_room(self, wanted: Wanted) -> bool:
+        """Whether it could be loaded without another one's having to go."""
+        with self._changed:
+            return wanted.key in self._entries or self._used() + wanted.expected_bytes <= self._budget
+
     @property
     def waiting(self) -> int:
         """How many jobs wait for room, or behind one that does."""
         with self._changed:
             return len(self._waiting)
 
-    def evict_unused(self) -> bool:
-        """Let go of everything that no job uses; tells whether there was anything."""
+    def evict_unused(self, versions: Collection[str] | None = None) -> bool:
+        """Let go of what no job uses, or of these versions of it; tells whether there was anything."""
         with self._changed:
-            unused = [key for key, entry in self._entries.items() if entry.users == 0]
+            unused = [
+                key
+                for key, entry in self._entries.items()
+                if entry.users == 0 and (versions is None or key.version in versions)
+            ]
             for key in unused:
                 self._evict(key)
             return bool(unused)

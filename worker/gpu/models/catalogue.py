@@ -1,18 +1,19 @@
-"""Everything that this worker's settings name: for each kind and id how it is loaded, and how large it is.
+"""What one job may borrow: for each kind and id of model how it is loaded, and how large it is.
 
 Loads nothing itself: what is wanted, the shelf loads (cache.py).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shared.errors import GenerationFailed
-from shared.hints import Tool, source_of
-from shared.ip_adapters import IP_ADAPTERS, installed, not_installed
+from shared.hints import TOOL_KINDS, Tool
+from shared.ip_adapters import IP_ADAPTERS
 from shared.jobs import PictureSpec
 from shared.missing import NO_FACE_ENHANCER
+from shared.registry import ModelKind
 from shared.settings import Settings
 from worker.gpu.enlarging import Upscaler, load_face_enhancer, load_upscaler
 from worker.gpu.filming import expected_bytes, load_video_model, measured_bytes
@@ -25,137 +26,190 @@ from worker.gpu.models.controlnets import load_controlnet
 from worker.gpu.models.embeddings import Embedding, read_embedding
 from worker.gpu.models.ip_files import load_image_encoder, load_ip_weights
 from worker.gpu.models.loading import Tuning, bytes_on_disk, load_checkpoint, load_vae, timed
+from worker.gpu.models.places import Place, Places
 from worker.gpu.models.precision import Precision, bytes_of
+from worker.gpu.words import PromptWriter, Translator
 
-CHECKPOINT, VAE, UPSCALER, CHECKER = "checkpoint", "vae", "upscaler", "safety"
-IP_ADAPTER, IMAGE_ENCODER = "ip_adapter", "image_encoder"
-CONTROLNET, HINT_NETWORK = "controlnet", "hint_network"
-FACE_ENHANCER, VIDEO = "face_enhancer", "video"
-HUB_BYTES = 1 << 30
-"""What a model is expected to take that is not on disk yet."""
+IMAGE_ENCODER, HINT_NETWORK = "image_encoder", "hint_network"
+"""Kinds of things on the shelf that are parts of registered ones."""
+TITLES = {
+    ModelKind.CHECKPOINT: "Model",
+    ModelKind.LORA: "LoRA",
+    ModelKind.EMBEDDING: "Embedding",
+    ModelKind.VAE: "VAE",
+    ModelKind.CONTROLNET: "ControlNet",
+    ModelKind.UPSCALER: "Upscaler",
+    ModelKind.VIDEO: "Video model",
+}
 
 
 class Catalogue:
-    """Its methods raise `GenerationFailed` for an id that the settings don't name."""
+    """Its methods raise `GenerationFailed` for an id that the job may not use."""
 
-    def __init__(self, settings: Settings, precision: Precision) -> None:
+    def __init__(self, settings: Settings, precision: Precision, places: Places) -> None:
         self._settings = settings
         self._precision = precision
+        self._places = places
         self._tuning = Tuning(settings.tomesd_share, settings.compile_backend)
+
+    def first_of(self, place: Place) -> Wanted | None:
+        """How a registered model is loaded by itself; None of what is only loaded onto others. Those are read
+        now, and raise if that can't be done."""
+        model_id, entry_id = place.entry.model_id, place.entry.entry_id
+        by_id: dict[ModelKind, Callable[[str], Wanted]] = {
+            ModelKind.CHECKPOINT: self.checkpoint,
+            ModelKind.VAE: self.vae,
+            ModelKind.CONTROLNET: self.controlnet,
+            ModelKind.UPSCALER: self.upscaler,
+            ModelKind.VIDEO: self.video,
+        }
+        tools: dict[ModelKind, Callable[[], Wanted | None]] = {
+            ModelKind.SAFETY: self.checker,
+            ModelKind.TRANSLATOR: self.translator,
+            ModelKind.ENHANCER: self.prompt_writer,
+            ModelKind.FACE: self.face_enhancer,
+        }
+        readers = {ModelKind.LORA: read_lora, ModelKind.EMBEDDING: read_embedding}
+        kind = place.entry.kind
+        if kind in readers:
+            readers[kind](model_id, place.path, entry_id)
+        return by_id[kind](model_id) if kind in by_id else tools.get(kind, lambda: None)()
 
     def checkpoint(self, model_id: str) -> Wanted:
         """Of Stable Diffusion or of Flux, as its folder says."""
-        folder = _find(self._settings.models, model_id, "Model")
-        if self.is_flux(model_id):
-            load: Callable[[], Any] = partial(load_flux, model_id, folder, self._precision)
+        place = self._find(ModelKind.CHECKPOINT, model_id)
+        if is_flux(place.path):
+            load: Callable[[], Any] = partial(load_flux, model_id, place.path, self._precision)
         else:
-            load = partial(load_checkpoint, model_id, folder, self._precision, self._tuning)
-        return Wanted(
-            Key(CHECKPOINT, model_id),
-            load,
-            bytes_on_disk(folder, self._precision.dtype),
-            lambda model: int(model.bytes),
-        )
+            load = partial(load_checkpoint, model_id, place.path, self._precision, self._tuning)
+        return Wanted(key_of(place), load, self._on_disk(place.path), lambda model: int(model.bytes))
 
     def is_flux(self, model_id: str) -> bool:
-        return is_flux(_find(self._settings.models, model_id, "Model"))
+        return is_flux(self._find(ModelKind.CHECKPOINT, model_id).path)
 
     def vae(self, vae_id: str) -> Wanted:
-        folder = _find(self._settings.vaes, vae_id, "VAE")
-        load = partial(load_vae, vae_id, folder, self._precision)
-        return Wanted(Key(VAE, vae_id), load, bytes_on_disk(folder, self._precision.dtype), bytes_of)
+        place = self._find(ModelKind.VAE, vae_id)
+        load = partial(load_vae, vae_id, place.path, self._precision)
+        return Wanted(key_of(place), load, self._on_disk(place.path), bytes_of)
 
     def upscaler(self, name: str) -> Wanted:
-        source = _find(self._settings.upscalers, name, "Upscaler")
-        size = bytes_on_disk(source, self._precision.dtype)
+        return self._upscaler(self._find(ModelKind.UPSCALER, name))
 
-        def load() -> Upscaler:
-            read = partial(load_upscaler, name, str(source), self._precision.device, self._precision.dtype)
-            return timed(f"Upscaler {name}", read)
-
-        return Wanted(Key(UPSCALER, name), load, size, lambda _: size)
+    def default_upscaler(self) -> Wanted | None:
+        """None if no upscaler is installed."""
+        place = self._places.default(ModelKind.UPSCALER)
+        return self._upscaler(place) if place else None
 
     def checker(self) -> Wanted | None:
         """None if no safety checker is installed."""
-        source = self._settings.safety_checker
-        if source is None:
-            return None
-        size = bytes_on_disk(Path(source), self._precision.dtype) if Path(source).exists() else HUB_BYTES
-        read = partial(SafetyChecker.load, source, self._precision.device, self._precision.dtype)
-        return Wanted(Key(CHECKER, source), partial(timed, "The safety checker", read), size, lambda _: size)
+        return self._tool(ModelKind.SAFETY, "The safety checker", self._load_checker)
+
+    def translator(self) -> Wanted | None:
+        """None if none is installed."""
+        return self._tool(
+            ModelKind.TRANSLATOR,
+            "The translator",
+            lambda path: Translator.load(str(path), self._precision.device),
+        )
+
+    def prompt_writer(self) -> Wanted | None:
+        """None if none is installed."""
+        return self._tool(
+            ModelKind.ENHANCER,
+            "The prompt writer",
+            lambda path: PromptWriter.load(str(path), self._precision.device),
+        )
 
     def ip_adapter(self, adapter_id: str) -> list[Wanted]:
         """Its weights, and its image encoder, which several adapters share."""
-        folder = self._settings.ip_adapter_folder
-        if folder is None or adapter_id not in installed(folder):
-            raise GenerationFailed(not_installed(adapter_id, folder))
+        place = self._find(ModelKind.IP_ADAPTER, adapter_id)
         files = IP_ADAPTERS[adapter_id]
 
-        def wanted(kind: str, name: str, path: str, load: Callable[[str, Path, Precision], Any]) -> Wanted:
-            size = bytes_on_disk(folder / path, self._precision.dtype)
-            read = partial(load, adapter_id, folder, self._precision)
-            return Wanted(Key(kind, name), read, size, lambda each: int(each.bytes))
+        def wanted(key: Key, path: str, load: Callable[[str, Path, Precision], Any]) -> Wanted:
+            read = partial(load, adapter_id, place.path, self._precision)
+            return Wanted(key, read, self._on_disk(place.path / path), lambda each: int(each.bytes))
 
+        encoder = Key(IMAGE_ENCODER, files.image_encoder, str(place.path))
         return [
-            wanted(IP_ADAPTER, adapter_id, files.weights, load_ip_weights),
-            wanted(IMAGE_ENCODER, files.image_encoder, files.image_encoder, load_image_encoder),
+            wanted(key_of(place), files.weights, load_ip_weights),
+            wanted(encoder, files.image_encoder, load_image_encoder),
         ]
 
     def controlnet(self, control_id: str) -> Wanted:
-        path = _find(self._settings.controlnets, control_id, "ControlNet")
-        return Wanted(
-            Key(CONTROLNET, control_id),
-            partial(load_controlnet, control_id, path, self._precision),
-            bytes_on_disk(path, self._precision.dtype),
-            lambda each: int(each.bytes),
-        )
+        place = self._find(ModelKind.CONTROLNET, control_id)
+        load = partial(load_controlnet, control_id, place.path, self._precision)
+        return Wanted(key_of(place), load, self._on_disk(place.path), lambda each: int(each.bytes))
 
     def hint_network(self, tool: Tool) -> Wanted | None:
-        """None if the settings name none."""
-        source = source_of(tool, self._settings)
-        if source is None:
+        """None if none is installed."""
+        place = self._places.default(TOOL_KINDS[tool])
+        if place is None:
             return None
-        path = Path(source) / FILES[tool] if tool in FILES else Path(source)
-        size = bytes_on_disk(path, self._precision.dtype) if path.exists() else HUB_BYTES
-        read = partial(load_network, tool, str(source), self._precision.device, self._precision.dtype)
+        path = place.path / FILES[tool] if tool in FILES else place.path
+        read = partial(load_network, tool, str(place.path), self._precision.device, self._precision.dtype)
         return Wanted(
-            Key(HINT_NETWORK, tool),
+            Key(HINT_NETWORK, tool, place.entry.entry_id),
             partial(timed, f"The network for {tool} hints", read),
-            size,
+            self._on_disk(path),
             lambda each: bytes_of(each.module),
         )
 
     def face_enhancer(self) -> Wanted:
-        folder = self._settings.face_enhancer
-        if folder is None:
+        read = partial(load_face_enhancer, device=self._precision.device, dtype=self._precision.dtype)
+        wanted = self._tool(ModelKind.FACE, "The face enhancer", read)
+        if wanted is None:
             raise GenerationFailed(NO_FACE_ENHANCER)
-        size = bytes_on_disk(folder, self._precision.dtype)
-        read = partial(load_face_enhancer, folder, self._precision.device, self._precision.dtype)
-        return Wanted(
-            Key(FACE_ENHANCER, str(folder)), partial(timed, "The face enhancer", read), size, lambda _: size
-        )
+        return wanted
 
     def video(self, video_id: str) -> Wanted:
-        folder = _find(self._settings.videos, video_id, "Video model")
-        adapter = self._settings.motion_adapter
+        """A video model, or a checkpoint that the installed motion adapter sets in motion."""
+        place = self._places.find(ModelKind.VIDEO, video_id) or self._find(ModelKind.CHECKPOINT, video_id)
+        motion = self._places.default(ModelKind.MOTION)
+        adapter = motion.path if motion else None
         return Wanted(
-            Key(VIDEO, video_id),
-            partial(load_video_model, video_id, folder, self._precision, adapter),
-            expected_bytes(folder, self._precision, adapter),
+            Key(ModelKind.VIDEO, video_id, place.entry.entry_id),
+            partial(load_video_model, video_id, place.path, self._precision, adapter),
+            expected_bytes(place.path, self._precision, adapter),
             measured_bytes,
         )
 
     def loras(self, spec: PictureSpec) -> tuple[Lora, ...]:
         """Their weights, read now: they are attached to the model on the engine's thread."""
-        files = {use.lora_id: _find(self._settings.loras, use.lora_id, "LoRA") for use in spec.loras}
-        return tuple(read_lora(lora_id, file) for lora_id, file in files.items())
+        places = [self._find(ModelKind.LORA, use.lora_id) for use in spec.loras]
+        return tuple(read_lora(each.entry.model_id, each.path, each.entry.entry_id) for each in places)
 
     def embeddings(self, spec: PictureSpec) -> tuple[Embedding, ...]:
-        files = {name: _find(self._settings.embeddings, name, "Embedding") for name in spec.embeddings}
-        return tuple(read_embedding(name, file) for name, file in files.items())
+        places = [self._find(ModelKind.EMBEDDING, name) for name in spec.embeddings]
+        return tuple(read_embedding(each.entry.model_id, each.path, each.entry.entry_id) for each in places)
+
+    def _find(self, kind: ModelKind, model_id: str) -> Place:
+        place = self._places.find(kind, model_id)
+        if place is None:
+            raise GenerationFailed(f"{TITLES.get(kind, kind)} not found: {model_id}")
+        return place
+
+    def _tool(self, kind: ModelKind, what: str, load: Callable[[Path], Any]) -> Wanted | None:
+        place = self._places.default(kind)
+        if place is None:
+            return None
+        size = self._on_disk(place.path)
+        return Wanted(key_of(place), partial(timed, what, partial(load, place.path)), size, lambda _: size)
+
+    def _upscaler(self, place: Place) -> Wanted:
+        name, size = place.entry.model_id, self._on_disk(place.path)
+
+        def load() -> Upscaler:
+            device, dtype = self._precision.device, self._precision.dtype
+            return timed(f"Upscaler {name}", partial(load_upscaler, name, str(place.path), device, dtype))
+
+        return Wanted(key_of(place), load, size, lambda _: size)
+
+    def _load_checker(self, path: Path) -> SafetyChecker:
+        return SafetyChecker.load(str(path), self._precision.device, self._precision.dtype)
+
+    def _on_disk(self, path: Path) -> int:
+        return bytes_on_disk(path, self._precision.dtype)
 
 
-def _find(places: Mapping[str, Path], name: str, what: str) -> Path:
-    if name not in places:
-        raise GenerationFailed(f"{what} not found: {name}")
-    return places[name]
+def key_of(place: Place) -> Key:
+    return Key(place.entry.kind, place.entry.model_id, place.entry.entry_id)

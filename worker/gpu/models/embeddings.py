@@ -27,6 +27,12 @@ class Embedding:
     embedding_id: str
     triggers: tuple[str, ...]
     vectors: tuple[Tensor, ...]
+    version: str = ""
+
+    @property
+    def key(self) -> str:
+        """Tells it from all others, those that had its id before too."""
+        return f"{self.embedding_id} {self.version}"
 
     def vectors_for(self, encoder: int) -> Tensor:
         """Raises `GenerationFailed` if there are none for this one of the model's encoders."""
@@ -37,7 +43,7 @@ class Embedding:
         return self.vectors[encoder]
 
 
-def read_embedding(embedding_id: str, file: Path) -> Embedding:
+def read_embedding(embedding_id: str, file: Path, version: str = "") -> Embedding:
     """From safetensors as diffusers, the webui (`emb_params`) or SDXL trainers (`clip_l`, `clip_g`) write.
 
     Raises `GenerationFailed` if the file is none of these.
@@ -47,12 +53,13 @@ def read_embedding(embedding_id: str, file: Path) -> Embedding:
     except (OSError, SafetensorError) as exc:
         raise GenerationFailed(f"Embedding {embedding_id} can't be read on the server.") from exc
     if set(XL_KEYS) <= set(tensors):
-        return Embedding(embedding_id, (embedding_id,), tuple(_rows(tensors[key]) for key in XL_KEYS))
+        vectors = tuple(_rows(tensors[key]) for key in XL_KEYS)
+        return Embedding(embedding_id, (embedding_id,), vectors, version)
     if len(tensors) != 1:
         raise GenerationFailed(f"Embedding {embedding_id} is in no format that is known here.")
     ((word, tensor),) = tensors.items()
     triggers = (embedding_id,) if word == WEBUI_KEY else (embedding_id, word)
-    return Embedding(embedding_id, triggers, (_rows(tensor),))
+    return Embedding(embedding_id, triggers, (_rows(tensor),), version)
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -66,14 +73,14 @@ class Vocabulary:
         self._encoder = encoder
         self._ids: dict[str, tuple[int, ...]] = {}
 
-    def ids(self, embedding_id: str, vectors: Tensor) -> tuple[int, ...]:
+    def ids(self, embedding: Embedding, vectors: Tensor) -> tuple[int, ...]:
         """Ids that stand for `vectors`, adding them when they are first asked for.
 
         Raises `GenerationFailed` if they have not the encoder's width.
         """
-        if embedding_id not in self._ids:
-            self._ids[embedding_id] = self._add(embedding_id, vectors)
-        return self._ids[embedding_id]
+        if embedding.key not in self._ids:
+            self._ids[embedding.key] = self._add(embedding.embedding_id, vectors)
+        return self._ids[embedding.key]
 
     def _add(self, embedding_id: str, vectors: Tensor) -> tuple[int, ...]:
         table = self._encoder.get_input_embeddings()

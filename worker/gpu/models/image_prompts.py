@@ -81,25 +81,26 @@ class ImagePrompts:
         if adapter is None:
             yield
             return
-        adapter_id = adapter.adapter_id
-        if adapter_id not in self._held:
-            self._held[adapter_id] = self._fitted(adapter.weights)
-        self._users[adapter_id] += 1
+        key = adapter.key
+        if key not in self._held:
+            self._held[key] = self._fitted(adapter.weights)
+        self._users[key] += 1
         try:
             yield
         finally:
-            self._users[adapter_id] -= 1
-            if not self._users[adapter_id]:
-                self._forget(adapter_id)
+            self._users[key] -= 1
+            if not self._users[key]:
+                self._forget(key)
 
-    def switch(self, adapter_id: str | None) -> None:
-        """From now on the cross-attentions hear pictures by this adapter, which is held; None: only words."""
-        if adapter_id == self._active:
+    def switch(self, key: str | None) -> None:
+        """From now on the cross-attentions hear pictures by the adapter of this key, which is held; None:
+        only words."""
+        if key == self._active:
             return
-        processors = self._plain if adapter_id is None else self._held[adapter_id]
+        processors = self._plain if key is None else self._held[key]
         for place, processor in zip(self._places, processors, strict=True):
             place.set_processor(processor)
-        self._active = adapter_id
+        self._active = key
 
     def _fitted(self, weights: IpWeights) -> list[PictureAttention]:
         if weights.is_xl != self._is_xl:
@@ -111,7 +112,7 @@ class ImagePrompts:
             )
         return [PictureAttention(key, value) for key, value in weights.layers]
 
-    def _forget(self, adapter_id: str) -> None:
-        if adapter_id == self._active:
+    def _forget(self, key: str) -> None:
+        if key == self._active:
             self.switch(None)
-        del self._held[adapter_id], self._users[adapter_id]
+        del self._held[key], self._users[key]

@@ -74,6 +74,11 @@ class IpAdapter:
     def adapter_id(self) -> str:
         return self.weights.adapter_id
 
+    @property
+    def key(self) -> str:
+        """Tells it from all others, those that had its id before too."""
+        return f"{self.adapter_id} {id(self.weights)}"
+
     def tokens(self, pictures: Sequence[Pixels]) -> Tensor:
         """(1 + pictures, tokens, width). The first stands for no picture: it is what the negative prompt's
         rows hear. Pictures may be of any size, and those that `cropped` made take the least time."""

@@ -56,7 +56,7 @@ def load_image_encoder(adapter_id: str, folder: Path, precision: Precision) -> I
 
 def _require_installed(adapter_id: str, folder: Path) -> None:
     if adapter_id not in installed(folder):
-        raise GenerationFailed(not_installed(adapter_id, folder))
+        raise GenerationFailed(not_installed(adapter_id))
 
 
 def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

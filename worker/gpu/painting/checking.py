@@ -22,5 +22,9 @@ class Check(Ask[bool]):
     def shape(self) -> Hashable:
         return "check"
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.checker,)
+
     def answer(self, asks: Sequence["Check"]) -> list[bool]:
         return self.checker.check([ask.picture for ask in asks])

@@ -121,7 +121,7 @@ def _words(kit: Kit, encoder_index: int) -> Words:
     words: dict[str, tuple[int, ...]] = {}
     for embedding in kit.embeddings:
         vocabulary = kit.model.encoders[encoder_index].vocabulary
-        ids = vocabulary.ids(embedding.embedding_id, embedding.vectors_for(encoder_index))
+        ids = vocabulary.ids(embedding, embedding.vectors_for(encoder_index))
         words |= {trigger.lower(): ids for trigger in embedding.triggers}
     return words
 

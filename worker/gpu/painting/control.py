@@ -48,6 +48,10 @@ class ReadHint(Ask[Tensor]):
     def shape(self) -> Hashable:
         return ("hint", self.net.control_id, self.hint.shape, self.size)
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.net,)
+
     def answer(self, asks: Sequence["ReadHint"]) -> list[Tensor]:
         """Pictures of one job share their hint, so each distinct one is read once."""
         distinct = {id(ask.hint): ask.hint for ask in asks}

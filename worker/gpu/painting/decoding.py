@@ -42,6 +42,10 @@ class Decode(Ask[Pixels]):
             self.in_tiles,
         )
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.kit.vae,)
+
     def answer(self, asks: Sequence["Decode"]) -> list[Pixels | Exception]:
         decoded = self._decoded(torch.cat([ask.latents for ask in asks]))
         is_sound = torch.isfinite(decoded).flatten(1).all(1).tolist()

@@ -47,6 +47,10 @@ class Encode(Ask[Encoded]):
     def state(self) -> Hashable:
         return (self.loras, self.clip_skip)
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.model,)
+
     def answer(self, asks: Sequence["Encode"]) -> list[Encoded]:
         self.model.adapters.switch(self.loras)
         of_encoders = [

@@ -54,6 +54,10 @@ class Forward(Ask[Prediction]):
     def state(self) -> Hashable:
         return (self.loras, self.ip_adapter, self.steering.is_guessing)
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.model, *(each.net for each in self.steering.hints))
+
     def answer(self, asks: Sequence["Forward"]) -> list[Prediction]:
         model = self.model
         model.adapters.switch(self.loras)

@@ -76,7 +76,7 @@ class Guided:
             conditions=conditions,
             steering=steering,
             loras=self.request.loras,
-            ip_adapter=self.request.ip.adapter_id if self.request.ip else None,
+            ip_adapter=self.kit.ip_adapter.key if self.request.ip and self.kit.ip_adapter else None,
             tomesd=self.request.tomesd,
             perturbed_row=perturbed_row,
             watched_row=watched_row,

@@ -41,6 +41,10 @@ class EncodePicture(Ask[DiagonalGaussianDistribution]):
         model_id, vae_id = self.kit.model.model_id, self.kit.vae_id
         return ("encode picture", model_id, vae_id, self.pixels.shape, self.in_tiles)
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.kit.vae,)
+
     def answer(self, asks: Sequence["EncodePicture"]) -> list[DiagonalGaussianDistribution]:
         vae = self.kit.vae
         pictures = torch.cat([ask.normalised() for ask in asks])

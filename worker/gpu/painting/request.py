@@ -24,7 +24,6 @@ class SelfAttention(StrEnum):
 class ImagePrompt:
     """A picture as a part of the prompt, by an IP-Adapter; compared by identity."""
 
-    adapter_id: str
     scale: float
     """How strongly it acts; not 0, which is no image prompt."""
     pixels: Pixels

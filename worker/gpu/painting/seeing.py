@@ -27,6 +27,10 @@ class See(Ask[Tensor]):
     def shape(self) -> Hashable:
         return ("see", self.adapter.adapter_id)
 
+    @property
+    def uses(self) -> tuple[object, ...]:
+        return (self.adapter.weights, self.adapter.encoder)
+
     def answer(self, asks: Sequence["See"]) -> list[Tensor]:
         """Each distinct prompt is seen once: a job's pictures have it in common."""
         distinct = list(dict.fromkeys(ask.prompt for ask in asks))

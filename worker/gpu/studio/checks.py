@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from shared.errors import GenerationFailed
-from shared.jobs import Outcome, Role
+from shared.jobs import CheckSpec, Outcome, Role
 from shared.missing import NOTHING_TO_CHECK_WITH
 from worker.gpu.engine import Note, Picture, Pixels, Steps, one
 from worker.gpu.finishing.safety import SafetyChecker
@@ -14,11 +14,11 @@ from worker.gpu.painting.checking import Check
 from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
 
 
-def check_picture(tools: Tools, inputs: Inputs, on_begin: OnBegin) -> Made:
+def check_picture(tools: Tools, spec: CheckSpec, inputs: Inputs, on_begin: OnBegin) -> Made:
     """Makes no picture: the outcome tells."""
     started = time.monotonic()
     pixels = np.asarray(inputs[Role.INIT])
-    with tools.library.checker() as checker:
+    with tools.library.checker(spec) as checker:
         if checker is None:
             raise GenerationFailed(NOTHING_TO_CHECK_WITH)
         rendering = tools.engine.submit([partial(_look, checker, checker.cropped(pixels))])

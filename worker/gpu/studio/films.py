@@ -12,13 +12,14 @@ from worker.gpu.studio.tools import Made, OnBegin, Tools
 def make_film(tools: Tools, spec: FilmSpec, on_begin: OnBegin) -> Made:
     """Blocks until it is made."""
     started = time.monotonic()
-    words = tools.wording.prepare(
-        spec.prompt,
-        spec.negative_prompt or "",
-        seed=spec.seed,
-        translate=False,
-        enhance=spec.enhance_prompt,
-    )
+    with tools.library.wording(spec) as wording:
+        words = wording.prepare(
+            spec.prompt,
+            spec.negative_prompt or "",
+            seed=spec.seed,
+            translate=False,
+            enhance=spec.enhance_prompt,
+        )
     request = FilmRequest(
         prompt=words.prompt,
         negative_prompt=words.negative_prompt or None,

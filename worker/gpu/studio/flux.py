@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shared.errors import GenerationFailed
 from shared.jobs import Kind, Outcome, PictureSpec, Scalar
 from worker.gpu.flux import FluxKit, FluxRequest
+from worker.gpu.models.adapters import keyed
 from worker.gpu.painting import Start
 from worker.gpu.schedulers import Sampling, what_runs_flow
 from worker.gpu.studio.outcome import outcome_of
@@ -60,7 +61,7 @@ class FluxPlan:
             negative_prompt=spec.negative_prompt,
             true_cfg_scale=spec.true_cfg_scale,
             start=self.start,
-            loras=spec.loras,
+            loras=keyed(spec.loras, self.kit.loras),
             upscale=spec.upscale,
             safety_checker=spec.safety_checker,
             deterministic=spec.deterministic,

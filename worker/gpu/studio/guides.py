@@ -60,7 +60,7 @@ def controls_of(tools: Tools, spec: PictureSpec, arrays: Arrays, on_begin: OnBeg
     picture = arrays.get(Role.CONTROL, arrays.get(Role.INIT))
     assert picture is not None  # noqa: S101 - the gateway requires one
     hints: dict[str, Hint] = {}
-    with tools.library.hint_networks([use.hint_type for use in made]) as networks:
+    with tools.library.hint_networks(spec, [use.hint_type for use in made]) as networks:
         for hint_type in dict.fromkeys(use.hint_type for use in made):
             hint = make_hint(
                 hint_type,
@@ -93,4 +93,4 @@ def image_prompt_of(spec: PictureSpec, inputs: Mapping[Role, Image.Image], kit: 
     if use is None or kit.ip_adapter is None:  # of scale 0 the kit has none
         return None
     pixels = kit.ip_adapter.encoder.cropped(np.asarray(inputs[Role.IP_ADAPTER]))
-    return ImagePrompt(use.adapter_id, use.scale, pixels)
+    return ImagePrompt(use.scale, pixels)

@@ -17,13 +17,14 @@ from worker.gpu.studio.tools import Inputs, Made, OnBegin, Tools
 def make_pictures(tools: Tools, spec: PictureSpec, inputs: Inputs, on_begin: OnBegin) -> Made:
     """Blocks until all pictures are made."""
     started = time.monotonic()
-    words = tools.wording.prepare(
-        spec.prompt,
-        spec.negative_prompt or "",
-        seed=spec.seed,
-        translate=spec.multi_lingual,
-        enhance=spec.enhance_prompt,
-    )
+    with tools.library.wording(spec) as wording:
+        words = wording.prepare(
+            spec.prompt,
+            spec.negative_prompt or "",
+            seed=spec.seed,
+            translate=spec.multi_lingual,
+            enhance=spec.enhance_prompt,
+        )
     arrays = in_size(spec, inputs)
     start, controls = start_of(spec, arrays), controls_of(tools, spec, arrays, on_begin)
     with tools.library.kit(spec) as kit:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from shared.errors import GenerationFailed
 from shared.jobs import Dialect, Outcome, PictureSpec, Scalar
+from worker.gpu.models.adapters import keyed
 from worker.gpu.painting import Kit, PictureRequest, SelfAttention
 from worker.gpu.painting.chunks import spelled
 from worker.gpu.painting.denoising import first_pass_size
@@ -101,7 +102,7 @@ class Plan:
             guidance_scale=spec.guidance_scale,
             seed=seed,
             clip_skip=spec.clip_skip,
-            loras=spec.loras,
+            loras=keyed(spec.loras, self.kit.loras),
             tomesd=self.tomesd,
             self_attention=self.self_attention,
             panorama=spec.panorama,

@@ -2,7 +2,7 @@
 
 from typing import Any, assert_never
 
-from shared.jobs import AnySpec, CheckSpec, EnlargementSpec, FilmSpec, PictureSpec
+from shared.jobs import CheckSpec, EnlargementSpec, FilmSpec, PictureSpec
 from worker.gpu.engine import Rendering
 from worker.gpu.studio.checks import check_picture
 from worker.gpu.studio.enlargements import enlarge
@@ -15,10 +15,14 @@ def _nobody(_: Rendering[Any]) -> None:
     """Watches no rendering."""
 
 
+MadeSpec = PictureSpec | FilmSpec | EnlargementSpec | CheckSpec
+"""All but the loads of models, which need no engine."""
+
+
 class Studio(Tools):
     """What a slot makes its job with."""
 
-    def make(self, spec: AnySpec, inputs: Inputs | None = None, on_begin: OnBegin = _nobody) -> Made:
+    def make(self, spec: MadeSpec, inputs: Inputs | None = None, on_begin: OnBegin = _nobody) -> Made:
         """Blocks until all is made.
 
         Raises `Cancelled`, or `GenerationFailed` with what is to be told to the client.
@@ -27,7 +31,7 @@ class Studio(Tools):
             case PictureSpec():
                 return make_pictures(self, spec, inputs or {}, on_begin)
             case CheckSpec():
-                return check_picture(self, inputs or {}, on_begin)
+                return check_picture(self, spec, inputs or {}, on_begin)
             case EnlargementSpec():
                 return enlarge(self, spec, inputs or {}, on_begin)
             case FilmSpec():

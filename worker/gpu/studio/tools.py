@@ -10,7 +10,6 @@ from shared.jobs import Outcome, Role
 from worker.gpu.engine import Engine, Pixels, Rendering
 from worker.gpu.filming import Film
 from worker.gpu.models.library import Library
-from worker.gpu.words import Wording
 
 Inputs = Mapping[Role, Image.Image]
 """The job's input pictures: masks in mode L, all others in RGB."""
@@ -31,5 +30,4 @@ class Tools:
     """What the slots of one worker share."""
 
     library: Library
-    wording: Wording
     engine: Engine

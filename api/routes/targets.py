@@ -1,0 +1,83 @@
+"""Routes that say in which S3 bucket files are stored, and the one that signs links into private buckets."""
+
+import asyncio
+import uuid
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from api.administration import administered
+from api.context import gateway_of
+from api.links import SIGNED
+from api.routes.documented import json_body
+from api.wire.answers import refusal
+from api.wire.s3 import SERVED, ResetS3, UpdateS3
+from api.wire.sentences import parse
+from shared import ledger
+from shared.errors import BadRequest
+from shared.registry import target_name
+from shared.sealing import Sealer
+from shared.settings import Settings
+from shared.storage import S3Details, S3Storage, S3Target
+
+router = APIRouter()
+links = APIRouter(tags=["files"])
+
+
+@router.post(
+    "/update_s3", openapi_extra=json_body(UpdateS3), summary="Store files in an S3 bucket from now on"
+)
+async def update_s3(request: Request) -> JSONResponse:
+    """Taken only if an object could be written and read there."""
+    gateway, caller = await administered(request)
+    wanted = parse(UpdateS3, caller.body)
+    sealed, tips = await asyncio.to_thread(_checked, wanted, gateway.settings)
+    call = ledger.register_target(wanted.deploy_type, f"s3-{uuid.uuid4()}", sealed)
+    await gateway.ledger.run(call)
+    if wanted.deploy_type not in SERVED:
+        tips = (*tips, f"No endpoint of this server makes files of the deploy type {wanted.deploy_type}.")
+    return _done("S3 details updated successfully", tips)
+
+
+@router.post("/reset_s3", openapi_extra=json_body(ResetS3), summary="Store files on the server again")
+async def reset_s3(request: Request) -> JSONResponse:
+    gateway, caller = await administered(request)
+    wanted = parse(ResetS3, caller.body)
+    known = await gateway.ledger.run(ledger.unregister([target_name(wanted.deploy_type)]))
+    tips = () if known else (f"There were none for the deploy type {wanted.deploy_type}.",)
+    return _done("S3 details reset successfully", tips)
+
+
+@links.api_route(
+    f"/{SIGNED}/{{target}}/{{name:path}}", methods=["GET", "HEAD"], summary="A file in a private bucket"
+)
+async def stored(request: Request, target: str, name: str) -> Response:
+    """Leads to a link that is signed for a while. Whether the file is there yet, the bucket tells."""
+    gateway = gateway_of(request)
+    link = gateway.links.signed(await gateway.registry.look(), target, name)
+    if link is None:
+        error = BadRequest("File not found: it is not ready yet, or it has expired.")
+        return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND, {"Cache-Control": "no-store"})
+    return RedirectResponse(link, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
+
+
+def _checked(wanted: UpdateS3, settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """The sealed target, and what is to be said of it."""
+    details = S3Details(
+        endpoint_url=wanted.endpoint_url,
+        region_name=wanted.region_name,
+        aws_access_key_id=wanted.aws_access_key_id,
+        aws_secret_access_key=wanted.aws_secret_access_key,
+        image_directory=wanted.image_directory or "",
+        public_url=wanted.public_url or "",
+        bucket=wanted.bucket or "",
+    )
+    target = S3Target.given(details, settings.allow_private_hosts)
+    sealed = target.sealed(Sealer(settings))
+    return sealed, S3Storage(target, settings.temp_life_s).check()
+
+
+def _done(message: str, tips: tuple[str, ...]) -> JSONResponse:
+    tip = {"tip": " ".join(tips)} if tips else {}
+    return JSONResponse({"status": "success", "message": message, **tip})

@@ -1,0 +1,333 @@
+"""The registry in a real ledger: what is registered, what jobs pin, what goes when."""
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shared import ledger
+from shared.errors import EntryGone, Misconfigured, TooManyJobs
+from shared.jobs import JobState, LoadSpec, Outcome
+from shared.ledger import Ledger
+from shared.registry import ModelKind, Snapshot, name_of
+from shared.registry.file import read_models
+from shared.registry.reading import Registry
+from shared.seeding import seed_registry
+from shared.settings import DEMO, Settings
+from tests.support.jobs import make_key, make_spec
+from tests.support.models import entry_of
+
+Models = Callable[..., Settings]
+"""Writes models.yaml and gives the settings that name it."""
+
+DEMO_NAMES = {
+    *("checkpoint:demo", "lora:demo-floor", "lora:demo-frame", "embedding:demo-sunset"),
+    *("controlnet:demo-canny", "upscaler:demo-swin2sr", "motion:demo-motion"),
+}
+
+
+@pytest.fixture
+def models(settings: Settings, tmp_path: Path) -> Models:
+    def write(*lines: dict[str, str]) -> Settings:
+        file = tmp_path / "models.yaml"
+        file.write_text(yaml.safe_dump({"models": list(lines)}))
+        return settings.model_copy(update={"models_file": file, "secret_key": None})
+
+    return write
+
+
+def checkpoint(model_id: str, path: str = "model") -> dict[str, str]:
+    return {"kind": "checkpoint", "id": model_id, "path": str(DEMO / path)}
+
+
+def accept(store: Ledger, settings: Settings, model: str, snapshot: Snapshot) -> tuple[int, str]:
+    """A job that pins the model, and the entry that it pinned."""
+    entry = snapshot.find(ModelKind.CHECKPOINT, model)
+    assert entry is not None
+    pins = {name_of(entry.kind, model): entry.entry_id}
+    call = ledger.accept(
+        make_spec(model_id=model, pins=pins), make_key(), settings, idempotency_key=None, digest=""
+    )
+    return store.run(call).job_id, entry.entry_id
+
+
+def finish_one(store: Ledger, settings: Settings) -> None:
+    claim = store.run(ledger.claim("worker", "token", settings, ()))
+    assert claim is not None
+    store.run(ledger.finish(claim.job_id, "token", JobState.SUCCEEDED, Outcome()))
+
+
+def look(store: Ledger) -> Snapshot:
+    return store.run(ledger.registry(None))
+
+
+def test_the_demo_file_seeds_the_demo_model_and_its_companions(store: Ledger, settings: Settings) -> None:
+    snapshot = seed_registry(store, settings)
+
+    assert set(snapshot.names) == DEMO_NAMES
+    assert snapshot.ids(ModelKind.LORA) == ("demo-floor", "demo-frame")
+    demo = snapshot.find(ModelKind.CHECKPOINT, "demo")
+    assert demo is not None
+    assert demo.place(settings.models_folder) == DEMO / "model"
+    assert demo.bytes > 1_000_000
+
+
+def test_an_empty_file_seeds_nothing(store: Ledger, models: Models, tmp_path: Path) -> None:
+    assert seed_registry(store, models()).names == {}
+    (tmp_path / "models.yaml").write_text("")
+    assert seed_registry(store, models()).names == {}
+
+
+def test_seeding_again_changes_nothing(store: Ledger, settings: Settings) -> None:
+    first = seed_registry(store, settings)
+
+    assert seed_registry(store, settings) == first
+
+
+def test_a_changed_file_adds_replaces_and_removes(store: Ledger, models: Models) -> None:
+    before = seed_registry(store, models(checkpoint("kept"), checkpoint("changed"), checkpoint("left")))
+
+    after = seed_registry(
+        store, models(checkpoint("kept"), checkpoint("changed", "motion"), checkpoint("new"))
+    )
+
+    assert set(after.ids(ModelKind.CHECKPOINT)) == {"kept", "changed", "new"}
+    assert after.names["checkpoint:kept"] == before.names["checkpoint:kept"]
+    assert after.names["checkpoint:changed"] != before.names["checkpoint:changed"]
+    assert after.dropped == {before.names["checkpoint:changed"], before.names["checkpoint:left"]}
+
+
+def test_what_was_deleted_or_replaced_since_stays_so_until_its_line_changes(
+    store: Ledger, models: Models
+) -> None:
+    settings = models(checkpoint("one"), checkpoint("two"))
+    seed_registry(store, settings)
+    store.run(ledger.unregister(["checkpoint:one"]))
+
+    assert seed_registry(store, settings).ids(ModelKind.CHECKPOINT) == ("two",)
+    changed = models(checkpoint("one", "motion"), checkpoint("two"))
+    assert seed_registry(store, changed).ids(ModelKind.CHECKPOINT) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("models: [{kind: checkpoint, id: x}]", "exactly one of path, hub and url"),
+        ("models: [{kind: model, id: x, path: y}]", "models.0.kind"),
+        ("models: [{kind: lora, id: ../x, path: y}]", "models.0.id"),
+        ("models: [{kind: lora, id: x, path: y, sha: 1}]", "models.0.sha"),
+        ("models: [{kind: lora, id: x, url: 'ftp://y'}]", "models.0.url"),
+        ("models: [{kind: lora, id: x, path: y}, {kind: lora, id: x, hub: a/b}]", "lora:x is there twice"),
+        ("models: {", "can't be read"),
+        ("other: []", "other"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_a_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(content)
+
+    with pytest.raises(Misconfigured) as refusal:
+        read_models(file)
+    assert sentence in refusal.value.detail
+
+
+def test_a_hub_or_a_url_in_the_file_is_loaded_once_whoever_reads_it(store: Ledger, models: Models) -> None:
+    settings = models(
+        {"kind": "checkpoint", "id": "far", "hub": "owner/name"},
+        {"kind": "lora", "id": "style", "url": "https://models.test/style.safetensors"},
+    )
+    for _ in range(3):
+        assert seed_registry(store, settings).names == {}
+
+    loads = [store.run(ledger.claim_load("worker", f"token-{i}", settings)) for i in range(3)]
+    specs = [claim.spec for claim in loads if claim is not None]
+    assert [spec.model_id for spec in specs] == ["far", "style"]
+    assert all(isinstance(spec, LoadSpec) and spec.seeded for spec in specs)
+
+
+def test_a_load_of_the_file_that_failed_is_tried_again_at_the_next_reading(
+    store: Ledger, models: Models
+) -> None:
+    settings = models({"kind": "checkpoint", "id": "far", "hub": "owner/name"})
+    seed_registry(store, settings)
+    first = store.run(ledger.claim_load("worker", "token", settings))
+    assert first is not None
+    store.run(ledger.finish(first.job_id, "token", JobState.FAILED, Outcome(reason="The hub is away.")))
+
+    seed_registry(store, settings)
+
+    again = store.run(ledger.claim_load("worker", "token", settings))
+    assert again is not None
+    assert again.spec.file_prefix == first.spec.file_prefix
+
+
+def test_a_token_in_a_url_of_the_file_needs_a_key_to_seal_it(store: Ledger, models: Models) -> None:
+    settings = models({"kind": "lora", "id": "style", "url": "https://models.test/style?token=abc"})
+
+    with pytest.raises(Exception, match="PRINTWORKS_SECRET_KEY"):
+        seed_registry(store, settings)
+
+
+def test_a_deleted_model_stays_for_the_jobs_that_have_it(
+    store: Ledger, settings: Settings, models: Models
+) -> None:
+    snapshot = seed_registry(store, models(checkpoint("one")))
+    _, entry = accept(store, settings, "one", snapshot)
+    _, same = accept(store, settings, "one", snapshot)
+    assert same == entry
+
+    store.run(ledger.unregister(["checkpoint:one"]))
+    assert look(store).ids(ModelKind.CHECKPOINT) == ()
+    assert entry in look(store).entries
+    finish_one(store, settings)
+    assert entry in look(store).entries
+    finish_one(store, settings)
+
+    assert entry not in look(store).entries
+    assert look(store).dropped == {entry}
+
+
+def test_a_model_that_nobody_uses_goes_at_once(store: Ledger, models: Models) -> None:
+    entry = seed_registry(store, models(checkpoint("one"))).names["checkpoint:one"]
+
+    store.run(ledger.unregister(["checkpoint:one"]))
+
+    assert look(store).dropped == {entry}
+
+
+def test_a_job_that_would_use_what_has_just_gone_is_not_accepted(
+    store: Ledger, settings: Settings, models: Models
+) -> None:
+    snapshot = seed_registry(store, models(checkpoint("one")))
+    store.run(ledger.unregister(["checkpoint:one"]))
+
+    with pytest.raises(EntryGone):
+        accept(store, settings, "one", snapshot)
+    assert store.run(ledger.stats()).queued == 0
+
+
+def load_spec(model_id: str = "loaded") -> LoadSpec:
+    source = {"origin": "hub", "shown": "owner/name"}
+    return LoadSpec.model_validate(
+        {
+            "model_id": model_id,
+            "model_kind": "checkpoint",
+            "source": source,
+            "file_prefix": str(uuid.uuid4()),
+            "public_url": "http://printworks.test",
+        }
+    )
+
+
+def test_a_load_is_no_slots_work_and_rings_no_bell(store: Ledger, settings: Settings) -> None:
+    accepted = store.run(ledger.accept(load_spec(), make_key(), settings, idempotency_key=None, digest=""))
+
+    assert not accepted.bell_wanted
+    assert store.run(ledger.stats()).queued == 0
+    assert store.run(ledger.claim("worker", "token", settings, ())) is None
+    claim = store.run(ledger.claim_load("worker", "token", settings))
+    assert claim is not None
+    assert claim.job_id == accepted.job_id
+    assert store.run(ledger.claim_load("worker", "other", settings)) is None
+
+
+def test_a_load_whose_worker_vanished_is_taken_by_another_and_registers_once(
+    store: Ledger, settings: Settings
+) -> None:
+    hasty = settings.model_copy(update={"lease_s": 0.001})
+    store.run(ledger.accept(load_spec(), make_key(), settings, idempotency_key=None, digest=""))
+    lost = store.run(ledger.claim_load("first", "old", hasty))
+    assert lost is not None
+    while not store.run(ledger.sweep(settings)).requeued:
+        pass
+    claim = store.run(ledger.claim_load("second", "new", settings))
+    assert claim is not None
+    entry = entry_of(ModelKind.CHECKPOINT, "loaded", DEMO / "model")
+
+    assert not store.run(ledger.register(entry, lost, seeded=False))
+    assert look(store).names == {}
+    assert store.run(ledger.register(entry, claim, seeded=False))
+    assert store.run(ledger.register(entry, claim, seeded=False))
+    assert look(store).find(ModelKind.CHECKPOINT, "loaded") == entry
+
+
+def test_a_model_that_is_loaded_anew_serves_new_jobs_only(
+    store: Ledger, settings: Settings, models: Models
+) -> None:
+    snapshot = seed_registry(store, models(checkpoint("one")))
+    _, old = accept(store, settings, "one", snapshot)
+    store.run(ledger.accept(load_spec("one"), make_key(), settings, idempotency_key=None, digest=""))
+    claim = store.run(ledger.claim_load("worker", "token", settings))
+    assert claim is not None
+    entry = entry_of(ModelKind.CHECKPOINT, "one", DEMO / "model")
+    store.run(ledger.register(entry, claim, seeded=False))
+
+    now = look(store)
+    assert now.find(ModelKind.CHECKPOINT, "one") == entry
+    assert {old, entry.entry_id} <= set(now.entries)
+    finish_one(store, settings)
+    assert look(store).dropped == {old}
+
+
+def test_a_reader_sees_changes_and_reads_nothing_that_it_has(store: Ledger, models: Models) -> None:
+    seed_registry(store, models(checkpoint("one")))
+    registry = Registry(store)
+    first = registry.look()
+
+    assert registry.look() is first
+    store.run(ledger.unregister(["checkpoint:one"]))
+    assert registry.look().names == {}
+
+
+def test_a_sealed_target_is_kept_beside_models_and_jobs_hold_it_too(
+    store: Ledger, settings: Settings
+) -> None:
+    store.run(ledger.register_target("text_to_image", "s3-00000001", "sealed"))
+    call = ledger.accept(
+        make_spec(target="s3-00000001"), make_key(), settings, idempotency_key=None, digest=""
+    )
+    store.run(call)
+    store.run(ledger.register_target("text_to_image", "s3-00000002", "other"))
+
+    assert look(store).target("text_to_image") == "s3-00000002"
+    assert look(store).targets == {"s3-00000001": "sealed", "s3-00000002": "other"}
+    finish_one(store, settings)
+    assert look(store).targets == {"s3-00000002": "other"}
+
+
+def test_a_tenant_has_at_most_as_many_open_jobs_as_its_key_allows(store: Ledger, settings: Settings) -> None:
+    key = make_key("small", max_open_jobs=2)
+
+    def send(**changes: object) -> int:
+        call = ledger.accept(make_spec(**changes), key, settings, idempotency_key=None, digest="")
+        return store.run(call).job_id
+
+    send(), send()
+    with pytest.raises(TooManyJobs, match="Maximum 2 queued requests"):
+        send()
+    finish_one(store, settings)
+    send()
+    assert store.run(ledger.stats()).queued == 2
+
+
+def test_the_wait_that_is_told_is_about_the_one_that_comes(store: Ledger, settings: Settings) -> None:
+    """Ten jobs of equal cost, one worker, half a second each by the ledger's own clock."""
+    for _ in range(10):
+        store.run(ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest=""))
+    before_anything_ran = store.run(ledger.stats()).backlog_s
+    assert before_anything_ran > 0
+    claim = store.run(ledger.claim("worker", "token", settings, ()))
+    assert claim is not None
+    with_redis = json.dumps({"device": "none"})
+    held = [ledger.Held(claim.job_id, "token", 0.5)]
+    store.run(ledger.beat("worker", with_redis, settings, held))
+
+    first = store.run(ledger.stats()).backlog_s
+    store.run(ledger.beat("worker", with_redis, settings, [ledger.Held(claim.job_id, "token", 0.9)]))
+    later = store.run(ledger.stats()).backlog_s
+
+    assert first > 0
+    assert later == pytest.approx(first * 9.1 / 9.5, rel=0.01)
