@@ -62,14 +62,15 @@ def _read(raw: bytes, described: Message) -> object:
                 return multipart_fields(raw, described.get_boundary() or "")
             case "application/x-www-form-urlencoded":
                 return urlencoded_fields(raw.decode())
-    return from_json(_text(raw, described.get_content_charset()), allow_inf_nan=False)
+    return from_json(_in_utf8(raw, described.get_content_charset()), allow_inf_nan=False)
 
 
-def _text(raw: bytes, charset: str | None) -> str:
+def _in_utf8(raw: bytes, charset: str | None) -> bytes:
     """JSON is UTF-8, whatever charset is named; some clients mean the other one that they name."""
+    if charset not in ONE_BYTE_CHARSETS:
+        return raw
     try:
-        return raw.decode()
+        raw.decode()
     except UnicodeDecodeError:
-        if charset not in ONE_BYTE_CHARSETS:
-            raise
-        return raw.decode(ONE_BYTE_CHARSETS[charset])
+        return raw.decode(ONE_BYTE_CHARSETS[charset]).encode()
+    return raw

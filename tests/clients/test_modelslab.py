@@ -160,7 +160,7 @@ def said_by(servers: Servers, name: str, call: str, base: str) -> Said:
 
 def _arguments(servers: Servers, method: object, call: str) -> dict[str, object]:
     assert callable(method)
-    sent = SENT | servers.bucket | dict.fromkeys(IDS, servers.done) | SENT_BY.get(call, {})
+    sent = {**SENT, **servers.bucket, **dict.fromkeys(IDS, servers.done), **SENT_BY.get(call, {})}
     parameters = inspect.signature(method).parameters.values()
     required = {parameter.name: "1" for parameter in parameters if parameter.default is parameter.empty}
     return required | {

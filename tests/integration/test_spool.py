@@ -184,12 +184,13 @@ def test_a_file_that_s3_refuses_for_good_waits_too(s3: S3Server, spool: Spool, f
 
 
 def test_a_file_for_a_target_that_cant_be_opened_waits_for_the_key(
-    s3: S3Server, spool: Spool, folder: FolderStorage
+    s3: S3Server, spool: Spool, folder: FolderStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     without_key, name = Sealer(Settings()), new_name()
 
     assert not Stores(folder, spool, without_key).write(name, b"content", token_of(s3))
     assert spool.upload_all(S3Storages(without_key, 60).open) == (0, 1)
+    assert ["PRINTWORKS_SECRET_KEY" in vars(record)["reason"] for record in caplog.records] == [True]
 
     assert Spool(spool.folder).upload_all(buckets()) == (1, 0)
     assert s3.contents() == {f"generations/{name}": b"content"}
@@ -363,9 +364,9 @@ def test_an_uploader_says_what_waits_and_never_the_credentials(
 
 
 def test_an_uploader_that_is_closed_ends_after_the_file_at_hand(s3: S3Server, spool: Spool) -> None:
-    s3.silence_s = 0.3
+    s3.silence_s, token = 0.2, token_of(s3)
     for _ in range(20):
-        spool.keep(new_name(), b"content", token_of(s3))
+        spool.keep(new_name(), b"content", token)
 
     with uploading(spool, buckets()):
         wait_until(lambda: s3.contents())

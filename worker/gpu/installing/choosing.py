@@ -12,12 +12,19 @@ from typing import Any
 from shared.errors import GenerationFailed
 from shared.ip_adapters import IP_ADAPTERS
 from shared.registry import ModelKind
+from worker.gpu.enlarging.faces import DETECTOR, RESTORER
+from worker.gpu.hints import FILES as ANNOTATORS
 
 PIPELINE, NETWORK = "model_index.json", "config.json"
 SMALL = (".json", ".txt", ".model", ".jinja")
 """Configs and tokenizers."""
 WEIGHTS = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+SETS = {
+    ModelKind.ANNOTATORS: tuple(ANNOTATORS.values()),
+    ModelKind.FACE: (DETECTOR, RESTORER),
+}
+"""Kinds that are several networks of fixed names."""
 IN_ONE_FILE = (ModelKind.LORA, ModelKind.EMBEDDING)
 USUAL_NAMES = ("pytorch_lora_weights", "adapter_model", "learned_embeds", "diffusion_pytorch_model", "model")
 """Of weights in one file, where a repository has other files too."""
@@ -73,6 +80,8 @@ def choose(files: Collection[str], index: Mapping[str, Any] | None, taste: Taste
     """
     if taste.kind is ModelKind.IP_ADAPTER:
         return _adapters(files, taste)
+    if taste.kind in SETS:
+        return _set(files, taste)
     if taste.kind in IN_ONE_FILE:
         return _one_file(files, taste)
     if index is not None:
@@ -155,6 +164,15 @@ def _adapters(files: Collection[str], taste: Taste) -> Names:
             "send the id of one that is"
         )
     return chosen
+
+
+def _set(files: Collection[str], taste: Taste) -> Names:
+    found = {name: name for name in SETS[taste.kind] if name in files}
+    if not found:
+        raise GenerationFailed(f"its repository holds none of {', '.join(SETS[taste.kind])}: send another")
+    if not taste.allow_pickle and any(name.endswith(PICKLES) for name in found):
+        raise GenerationFailed(PICKLED)
+    return found
 
 
 def _one_file(files: Collection[str], taste: Taste) -> Names:

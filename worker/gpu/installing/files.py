@@ -43,7 +43,7 @@ def recognise_file(contents: Contents, wanted: ModelKind) -> Found:
     """`wanted` decides only where nothing else can tell. Raises `GenerationFailed` for what can't be used."""
     if any(name.endswith(_QUANTISED) for name in contents.shapes):
         raise GenerationFailed("its weights are quantised: send the model in fp16, bf16 or fp32")
-    for recognise in (_adapter, _lora, _embedding, _controlnet, _checkpoint, _vae):
+    for recognise in (_adapter, _lora, _controlnet, _checkpoint, _vae, _embedding):
         if found := recognise(contents):
             return found
     if wanted is ModelKind.UPSCALER and _sees_pictures(contents):

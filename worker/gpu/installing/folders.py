@@ -10,7 +10,7 @@ from worker.gpu.enlarging.diffusion import FAMILIES as ENLARGING
 from worker.gpu.filming.loading import ANIMATED, PICTURES
 from worker.gpu.filming.loading import WAN as WAN_PIPELINE
 from worker.gpu.flux.loading import FAMILY as FLUX_PIPELINE
-from worker.gpu.installing.choosing import NETWORK, PIPELINE
+from worker.gpu.installing.choosing import NETWORK, PIPELINE, SETS
 from worker.gpu.installing.found import BY_WORDS_WIDTH, FLUX, SD1, SD2, SDXL, WAN, Found
 from worker.gpu.installing.json_files import read_json
 from worker.gpu.models.loading import FAMILIES as DRAWING
@@ -43,6 +43,9 @@ def recognise_folder(folder: Path, wanted: ModelKind) -> Found:
         return _network(read_json(folder / NETWORK))
     if installed(folder):
         return Found((ModelKind.IP_ADAPTER,))
+    for kind, names in SETS.items():
+        if any((folder / name).is_file() for name in names):
+            return Found((kind,))
     raise GenerationFailed(NO_MODEL)
 
 
@@ -86,7 +89,7 @@ def _family(folder: Path, name: str) -> str:
         return WAN
     if "XL" in name:
         return SDXL
-    if not (folder / "unet" / NETWORK).is_file():
+    if name not in (*DRAWING, ANIMATED) or not (folder / "unet" / NETWORK).is_file():
         return ""
     config = read_json(folder / "unet" / NETWORK)
     is_later = config.get("use_linear_projection") or config.get("cross_attention_dim") == 1024

@@ -34,11 +34,16 @@ ANSWER_S = 30.0
 """How long the hub may take to say what a repository holds."""
 _ADDRESS = re.compile(r"(?P<name>\w[\w.-]*(?:/\w[\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
 
+_COMMIT = re.compile("[0-9a-f]{7,64}")
+
 GATED = (
     "its repository is gated: accept its terms on the hub, and ask the operator to set HF_TOKEN to a token "
     "of an account that has"
 )
 OUT_OF_REACH = "the hub can't be reached"
+NO_HUB = "what the hub answers makes no sense: the operator may have set PRINTWORKS_HUB_URL to what is no hub"
+_UNKNOWN = (401, 404)
+"""What hubs answer to strangers about what may be private."""
 _FAILURES = (httpx2.HTTPError, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What asking a hub raises, one that answers anything included."""
 
@@ -88,7 +93,9 @@ class Hub:
             for each in info.siblings or ()
             if is_inside(each.rfilename)
         }
-        return Repository(name, info.sha or revision, files)
+        if not _COMMIT.fullmatch(info.sha or ""):
+            raise GenerationFailed(NO_HUB)
+        return Repository(name, str(info.sha), files)
 
     def fetch(
         self, repository: Repository, names: Names, folder: Path, effort: Effort, *, total: int | None = None
@@ -107,7 +114,7 @@ class Hub:
             def tell(size: int, _: int | None, before: int = before) -> None:
                 if before + size > self._most_bytes:
                     raise too_large(self._most_bytes)
-                effort.report(FETCHED * (before + size) / max(total, before + size))
+                effort.report(FETCHED * (before + size) / max(total, before + size, 1))
 
             if not file.exists():
                 self._fetcher.fetch(self._wanted(repository, path), file, effort, tell)
@@ -127,19 +134,18 @@ class Hub:
 
 
 def _in_words(exc: Exception, name: str, revision: str) -> str:
-    if isinstance(exc, GatedRepoError):
+    status = exc.response.status_code if isinstance(exc, HfHubHTTPError) else 0
+    if isinstance(exc, GatedRepoError) or status == httpx2.codes.FORBIDDEN:
         return GATED
-    if isinstance(exc, RepositoryNotFoundError):
+    if isinstance(exc, RevisionNotFoundError):
+        return f"repository {name} has no revision {revision}: send another one behind the @, or none"
+    if isinstance(exc, RepositoryNotFoundError) or status in _UNKNOWN:
         return (
             f"the hub shows no repository {name}: check its id; for a private one ask the operator to set "
             "HF_TOKEN"
         )
-    if isinstance(exc, RevisionNotFoundError):
-        return f"repository {name} has no revision {revision}: send another one behind the @, or none"
-    if isinstance(exc, HfHubHTTPError):
-        return f"the hub answered {exc.response.status_code}"
+    if status:
+        return f"the hub answered {status}"
     if isinstance(exc, httpx2.HTTPError | OSError):
         return OUT_OF_REACH
-    return (
-        "what the hub answers makes no sense: the operator may have set PRINTWORKS_HUB_URL to what is no hub"
-    )
+    return NO_HUB

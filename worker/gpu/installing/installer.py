@@ -11,20 +11,17 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 
 from shared.errors import Cancelled, DownloadFailed, GenerationFailed, Misconfigured, RefusedAddress
-from shared.jobs.load import LoadSpec
-from shared.registry import Entry
-from shared.registry.entry import EntryId
+from shared.jobs import LoadSpec
+from shared.registry import Entry, EntryId
 from shared.sealing import Sealer
 from shared.settings import Settings
 from worker.gpu.installing.choosing import Taste
 from worker.gpu.installing.configs import ConfigDesk
 from worker.gpu.installing.effort import FETCHED, Effort
-from worker.gpu.installing.found import require_loadable
 from worker.gpu.installing.hub import Hub
 from worker.gpu.installing.keeping import Keeper
 from worker.gpu.installing.pickles import Unpickling
 from worker.gpu.installing.records import (
-    Record,
     digest_of_all,
     digests,
     read_record,
@@ -59,7 +56,6 @@ class Installer:
         Raises `GenerationFailed` with a sentence for the client, or `Cancelled`. Nothing is left behind then.
         """
         with _in_words(spec):
-            require_loadable(spec.model_kind)
             workplace = Workplace(self._folder, _ENTRY_ID.validate_python(spec.file_prefix))
             with workplace.held(effort):
                 entry = self._installed(spec) or self._install(spec, workplace, effort)
@@ -68,7 +64,7 @@ class Installer:
 
     def place_of(self, entry: Entry) -> Path:
         """The entry's file or folder."""
-        return self._folder / entry.entry_id / entry.path  # an absolute path stays what it is
+        return entry.place(self._folder)
 
     def remove(self, entry_id: str) -> None:
         """Delete the entry's files, if there are any of ours, and what an attempt to install it left."""
@@ -82,8 +78,7 @@ class Installer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _installed(self, spec: LoadSpec) -> Entry | None:
-        record = read_record(self._folder / spec.file_prefix)
-        return record.entry if record else None
+        return read_record(self._folder / spec.file_prefix)
 
     def _install(self, spec: LoadSpec, workplace: Workplace, effort: Effort) -> Entry:
         taste = Taste(spec.model_kind, spec.model_id, spec.revision == "fp16", self._settings.allow_pickle)
@@ -104,7 +99,7 @@ class Installer:
             entry_id=spec.file_prefix,
             model_id=spec.model_id,
             kind=spec.model_kind,
-            family=kept.found.family,
+            family=kept.found.family or arrival.family,
             source=spec.source.shown,
             format=spec.format or kept.format,
             revision=kept.precision,
@@ -116,7 +111,7 @@ class Installer:
         )
         effort.check()
         if is_ours:
-            write_record(Record(entry=entry, files=files), workplace.kept)
+            write_record(entry, workplace.kept)
             workplace.publish()
         return entry
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import GenerationFailed
-from shared.jobs.load import LoadSpec
+from shared.jobs import LoadSpec
 from shared.registry import ModelKind
 from worker.gpu.installing.choosing import NETWORK, PIPELINE, WEIGHTS, parts_of
 from worker.gpu.installing.configs import ConfigDesk
@@ -45,6 +45,8 @@ class Arrival:
     """As its source calls it."""
     sha256: str = ""
     """Of the file, if it is known."""
+    family: str = ""
+    """As its source tells."""
     is_ours: bool = True
     """It may be moved and changed."""
 

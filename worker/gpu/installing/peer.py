@@ -3,15 +3,16 @@
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.download import too_large
 from shared.errors import GenerationFailed
-from shared.jobs.load import LoadSpec
+from shared.jobs import LoadSpec
+from shared.manifests import ManifestFile
+from shared.registry import Entry
 from worker.gpu.installing.effort import FETCHED, Effort
 from worker.gpu.installing.fetching import Fetcher, Wanted
 from worker.gpu.installing.places import is_inside
-from worker.gpu.installing.records import Record
 
 PATH = "/api/v1/enterprise/models"
 _REFUSALS = {
@@ -20,6 +21,16 @@ _REFUSALS = {
     404: "the other server has no such model any more: send the request again",
 }
 NO_RECORD = "what the other server says of it makes no sense: it may be of another version"
+
+
+class Copy(BaseModel):
+    """What a server tells of an entry that others may copy."""
+
+    model_config = ConfigDict(frozen=True)
+
+    entry: Entry
+    files: tuple[ManifestFile, ...]
+    """Relative to the model's folder; of a model of one file, its name."""
 
 
 class Peer:
@@ -31,36 +42,39 @@ class Peer:
         self._credentials = {"Authorization": f"Bearer {key}"}
         self._most_bytes = most_bytes
 
-    def fetch(self, spec: LoadSpec, folder: Path, effort: Effort) -> Record:
-        """The entry's files into the folder; those that are there already stay."""
-        record = self._record(spec.peer_entry, folder.with_suffix(".json"), effort)
-        total = sum(file.bytes for file in record.files)
+    def fetch(self, spec: LoadSpec, folder: Path, effort: Effort) -> tuple[Entry, Path]:
+        """Its files into the folder; those that are there already stay.
+
+        Tells what it is over there, and where it lies here.
+        """
+        copy = self._copy(spec.peer_entry, folder.with_suffix(".json"), effort)
+        total = sum(file.bytes for file in copy.files)
         if total > self._most_bytes:
             raise too_large(self._most_bytes)
         done = 0
-        for file in record.files:
+        for file in copy.files:
             place, before = folder / file.path, done
 
             def tell(size: int, _: int | None, before: int = before) -> None:
-                effort.report(FETCHED * (before + size) / max(total, before + size))
+                effort.report(FETCHED * (before + size) / max(total, before + size, 1))
 
             if not place.exists():
                 url = f"{self._url}/{spec.peer_entry}/files/{quote(file.path)}"
                 self._fetcher.fetch(self._wanted(url, file.sha256), place, effort, tell)
             done += file.bytes
-        return record
+        alone = copy.files[0].path if len(copy.files) == 1 else ""
+        return copy.entry, folder / alone  # a model of one file is that file
 
-    def _record(self, entry_id: str, file: Path, effort: Effort) -> Record:
+    def _copy(self, entry_id: str, file: Path, effort: Effort) -> Copy:
         file.unlink(missing_ok=True)
         self._fetcher.fetch(self._wanted(f"{self._url}/{entry_id}"), file, effort, lambda *_: None)
         try:
-            record = Record.model_validate_json(file.read_bytes())
+            copy = Copy.model_validate_json(file.read_bytes())
         except ValidationError:
             raise GenerationFailed(NO_RECORD) from None
-        places = [*(kept.path for kept in record.files), *([record.entry.path] if record.entry.path else [])]
-        if not record.files or not all(is_inside(place) for place in places):
+        if not copy.files or not all(is_inside(each.path) and each.sha256 for each in copy.files):
             raise GenerationFailed(NO_RECORD)
-        return record
+        return copy
 
     def _wanted(self, url: str, sha256: str = "") -> Wanted:
         return Wanted(url, self._credentials, sha256, _REFUSALS)

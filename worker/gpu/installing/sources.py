@@ -4,10 +4,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.errors import GenerationFailed
-from shared.jobs.load import LoadSpec, Origin
+from shared.jobs import LoadSpec, Origin
 from shared.sealing import Sealer
 from shared.settings import Settings
-from worker.gpu.installing.choosing import NETWORK, PIPELINE, SMALL, Taste, choose
+from worker.gpu.installing.choosing import NETWORK, PIPELINE, SETS, SMALL, Taste, choose
 from worker.gpu.installing.effort import FETCHED, Effort
 from worker.gpu.installing.fetching import Fetcher, Wanted
 from worker.gpu.installing.folders import recognise_folder
@@ -64,7 +64,7 @@ class Sources:
         if {PIPELINE, NETWORK} & configs.keys():  # refused before gigabytes are fetched
             require_kind(recognise_folder(place, spec.model_kind), spec.model_kind)
         self._hub.fetch(repository, names, place, effort)
-        if len(names) == 1:
+        if len(names) == 1 and spec.model_kind not in SETS:
             (name,) = names.values()
             return Arrival(place / name, name)
         return Arrival(place, repository.name)
@@ -83,8 +83,5 @@ class Sources:
         trusted = [urlsplit(url).hostname or ""] if url.rstrip("/") in known else []
         key = self._sealer.open(sealed) if sealed else ""
         peer = Peer(Fetcher(self._settings, trusted), url, key, self._settings.model_max_bytes)
-        record = peer.fetch(spec, folder / "peer", effort)
-        place = folder / "peer" / record.entry.path
-        if not place.exists():
-            raise GenerationFailed("the other server did not send what it calls the model: send it again")
-        return Arrival(place, place.name, record.entry.sha256)
+        original, place = peer.fetch(spec, folder / "peer", effort)
+        return Arrival(place, place.name, original.sha256, original.family)

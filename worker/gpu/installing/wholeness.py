@@ -8,7 +8,16 @@ from typing import Any
 from shared.errors import GenerationFailed
 from shared.ip_adapters import IP_ADAPTERS, installed
 from shared.registry import ModelKind
-from worker.gpu.installing.choosing import NETWORK, PICKLED, PICKLES, PIPELINE, parts_of, plain_name
+from worker.gpu.installing.choosing import (
+    NETWORK,
+    PICKLED,
+    PICKLES,
+    PIPELINE,
+    SETS,
+    WEIGHTS,
+    parts_of,
+    plain_name,
+)
 from worker.gpu.installing.contents import Contents, read_contents
 from worker.gpu.installing.json_files import read_json
 from worker.gpu.models.loading import PARTS
@@ -21,6 +30,8 @@ def check_folder(folder: Path, kind: ModelKind) -> list[Contents]:
     """All its weights. Raises `GenerationFailed` if some that a model of this kind needs are not there."""
     if kind is ModelKind.IP_ADAPTER:
         return _check_adapters(folder)
+    if kind in SETS:
+        return _check_set(folder, kind)
     if not (folder / PIPELINE).is_file():
         return check_network(folder)
     found: list[Contents] = []
@@ -28,7 +39,7 @@ def check_folder(folder: Path, kind: ModelKind) -> list[Contents]:
         if not (folder / part).is_dir():
             raise GenerationFailed(f"{part}/ is missing: send a whole folder")
         if part in PARTS or (folder / part / NETWORK).is_file():
-            with _naming(f"{part}/"):
+            with _naming(part):
                 found += check_network(folder / part)
     return found
 
@@ -67,12 +78,20 @@ def _check_shards(folder: Path, places: Any) -> list[Contents]:
     return [*shards.values()]
 
 
+def _check_set(folder: Path, kind: ModelKind) -> list[Contents]:
+    """Annotators can be had one by one; what finds a face is of no use without what restores it."""
+    for name in SETS[kind]:
+        if kind is ModelKind.FACE and not (folder / name).is_file():
+            raise GenerationFailed(f"{name} is missing: send a whole folder")
+    return [_read(folder, name) for name in SETS[kind] if name.endswith(WEIGHTS)]
+
+
 def _check_adapters(folder: Path) -> list[Contents]:
     found: list[Contents] = []
     for adapter_id in installed(folder):
         files = IP_ADAPTERS[adapter_id]
         found.append(_read(folder, files.weights))
-        with _naming(f"{files.image_encoder}/"):
+        with _naming(files.image_encoder):
             found += check_network(folder / files.image_encoder)
     return found
 
@@ -80,7 +99,7 @@ def _check_adapters(folder: Path) -> list[Contents]:
 def _read(folder: Path, name: str) -> Contents:
     if Path(name).is_absolute() or ".." in Path(name).parts or not (folder / name).is_file():
         raise GenerationFailed(f"{name[:100]} is missing: send a whole folder")
-    with _naming(f"{name}: "):
+    with _naming(name):
         return read_contents(folder / name)
 
 
@@ -90,4 +109,4 @@ def _naming(what: str) -> Iterator[None]:
     try:
         yield
     except GenerationFailed as exc:
-        raise GenerationFailed(what + exc.detail) from exc
+        raise GenerationFailed(f"{what}: {exc.detail}") from exc
