@@ -214,7 +214,7 @@ def _gpus() -> list[str]:
 
 
 def _kept_secret(path: Path, prefix: str = "") -> str:
-    """Made once and kept, readable by the owner only: receivers go on verifying, what is sealed can be read."""
+    """Made once and kept, for the owner only: receivers go on verifying, what is sealed can be read."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

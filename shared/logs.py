@@ -5,7 +5,10 @@ import sys
 
 from pythonjsonlogger.json import JsonFormatter
 
-CHATTY = ("httpx", "httpcore", "kombu", "amqp", "celery.worker.strategy", "celery.app.trace")
+CHATTY = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "botocore", "boto3", "s3transfer"),
+    *("kombu", "amqp", "celery.worker.strategy", "celery.app.trace"),
+)
 """Libraries whose INFO says nothing about a job; httpx's would also show webhook URLs with their secrets."""
 
 

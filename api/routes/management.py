@@ -36,6 +36,12 @@ async def system_details(request: Request) -> JSONResponse:
     return JSONResponse(body)
 
 
+@router.post("/subscriptions", openapi_extra=json_body(), summary="None: there is nothing to pay")
+async def subscriptions(request: Request) -> JSONResponse:
+    await authenticate(request)
+    return JSONResponse({"status": "success", "subscriptions": []})
+
+
 @router.post(
     "/restart_server", openapi_extra=json_body(), summary="Drain the GPU workers and start them again"
 )

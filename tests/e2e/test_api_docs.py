@@ -45,7 +45,7 @@ def shape(said: Any) -> Any:
 def test_every_endpoint_that_makes_something_has_an_example() -> None:
     assert [name_of(command) for command, _ in EXAMPLES] == [
         *("text2img", "img2img", "inpaint", "controlnet", "text2video", "super_resolution"),
-        *("upload_image", "nsfw_image_check", "flux/text2img"),
+        *("upload_image", "nsfw_image_check", "flux/text2img", "load_model", "verify_model"),
     ]
 
 

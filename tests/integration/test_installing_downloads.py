@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ from shared.errors import Cancelled, GenerationFailed
 from shared.jobs.load import LoadSpec
 from shared.logs import CHATTY
 from shared.registry import ModelKind
-from tests.support.installing import Workshop, from_url
-from tests.support.model_files import FilePage
+from tests.support import tiny
+from tests.support.installing import Workshop, from_path, from_url
+from tests.support.model_files import FilePage, save_checkpoint
 from tests.support.processes import clean_environment
-from tests.support.site import Page, answer, redirect, running_site, silence
+from tests.support.site import Page, answer, raw, redirect, running_site, silence
 from tests.support.waiting import wait_until
 from worker.gpu.installing import Effort
 
@@ -167,6 +169,19 @@ def test_a_server_is_asked_for_the_whole_file_again(
 
     assert place.read_bytes() == lora
     assert page.sent == [1000, len(lora)]
+
+
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(workshop: Workshop, lora: bytes) -> None:
+    page, busy = FilePage(lora, breaks=[1000]), [answer(status=503), answer(status=429)]
+
+    def moody(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        (busy.pop() if page.sent and busy else page)(handler, over)
+
+    with running_site({"/lora": moody}) as site:
+        place = workshop.place(from_url(LORA, f"{site.url}/lora"))
+
+    assert place.read_bytes() == lora
+    assert len(site.requests) == 4
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(workshop: Workshop, lora: bytes) -> None:
@@ -332,28 +347,43 @@ def test_a_server_that_is_not_there_is_told_at_once(workshop: Workshop) -> None:
     assert sentence == "its server can't be reached."
 
 
-def test_a_full_disk_is_told_and_left_as_it_was(workshop: Workshop, lora: bytes) -> None:
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Nothing longer than 100 kB can be written."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with running_site({"/lora": FilePage(lora)}) as site:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-        try:
-            sentence = workshop.refusal(from_url(LORA, f"{site.url}/lora"))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    assert sentence == (
-        "the server's disk for models is full: ask the operator for room, or delete models that are not used."
-    )
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_model_that_has_no_room_is_not_even_begun(workshop: Workshop, tmp_path: Path) -> None:
+FULL = "the server's disk for models is full: ask the operator for room, or delete models that are not used."
+
+
+def test_a_full_disk_is_told_and_left_as_it_was(workshop: Workshop, lora: bytes) -> None:
+    with running_site({"/lora": FilePage(lora)}) as site, full_disk():
+        sentence = workshop.refusal(from_url(LORA, f"{site.url}/lora"))
+
+    assert sentence == FULL
+
+
+def test_so_is_one_that_gets_full_when_a_checkpoint_is_converted(workshop: Workshop) -> None:
+    pipeline = tiny.stable_diffusion()
+    pipeline.save_pretrained(workshop.models / "described", safe_serialization=True)
+    save_checkpoint(pipeline, workshop.models / "sd1.safetensors")
+
+    with full_disk():
+        sentence = workshop.refusal(from_path(ModelKind.CHECKPOINT, "sd1.safetensors", config="described"))
+
+    assert sentence == FULL
+
+
+def test_a_model_that_has_no_room_is_not_even_begun(tmp_path: Path) -> None:
     huge = b"HTTP/1.1 200 OK\r\nContent-Length: " + str(10**17).encode() + b"\r\n\r\n"
     workshop = Workshop(tmp_path, model_max_bytes=10**18)
 
-    def page(handler: object, _: threading.Event) -> None:
-        handler.wfile.write(huge)  # type: ignore[attr-defined]
-
-    with running_site({"/lora": page}) as site:
+    with running_site({"/lora": raw(huge)}) as site:
         sentence = workshop.refusal(from_url(LORA, f"{site.url}/lora"))
 
     assert sentence.startswith("the server's disk for models is full")

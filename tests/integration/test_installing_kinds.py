@@ -1,5 +1,6 @@
 """Files are what their content says: each kind is known in all its formats, and no other passes for it."""
 
+import io
 import json
 import os
 import pickle
@@ -264,8 +265,13 @@ def lora_weights() -> dict[str, Tensor]:
     return {PATCH: torch.ones(2, 768), PATCH.replace("_A", "_B"): torch.ones(768, 2)}
 
 
-def old_pickle(content: object, file: Path) -> None:
+def old_pickle(content: object, file: Path | io.BytesIO) -> None:
     torch.save(content, file, _use_new_zipfile_serialization=False)
+
+
+def pickled(content: object, save: Callable[[object, io.BytesIO], None] = torch.save) -> bytes:
+    save(content, file := io.BytesIO())
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("save", [torch.save, old_pickle], ids=["zip", "old"])
@@ -317,8 +323,10 @@ def test_an_embedding_of_the_webui_may_be_a_pickle(tmp_path: Path) -> None:
     "content",
     [
         pytest.param(b"PK\x03\x04" + bytes(100), id="broken zip"),
+        pytest.param(pickled(lora_weights()).replace(b"PK\x01\x02", b"PK\x01\x03", 1), id="broken directory"),
+        pytest.param(pickled(lora_weights(), old_pickle)[:-9], id="cut off"),
         pytest.param(pickle.dumps([1, 2], 2), id="no weights"),
-        pytest.param(pickle.dumps({"a": 1}, 2)[:-3], id="cut off"),
+        pytest.param(pickle.dumps({"a": 1}, 2)[:-3], id="cut off amid words"),
     ],
 )
 def test_a_pickle_that_is_none_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """The registry in a real ledger: what is registered, what jobs pin, what goes when."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from shared.settings import DEMO, Settings
 from tests.support.jobs import make_key, make_spec
 from tests.support.models import entry_of
 
+PROJECT = Path(__file__).resolve().parents[2]
 Models = Callable[..., Settings]
 """Writes models.yaml and gives the settings that name it."""
 
@@ -132,6 +134,22 @@ def test_a_wrong_file_is_refused_with_a_sentence(tmp_path: Path, content: str, s
     with pytest.raises(Misconfigured) as refusal:
         read_models(file)
     assert sentence in refusal.value.detail
+
+
+def test_the_file_that_the_documentation_shows_can_be_read(tmp_path: Path) -> None:
+    shown = re.search(r"```yaml\n(.*?)```", (PROJECT / "docs" / "OPERATIONS.md").read_text(), re.DOTALL)
+    assert shown
+    file = tmp_path / "models.yaml"
+    file.write_text(shown.group(1))
+
+    assert [model.name for model in read_models(file)] == [
+        *("checkpoint:my-model", "checkpoint:sdxl", "lora:my-style", "safety:checker")
+    ]
+
+
+def test_every_kind_of_model_is_documented() -> None:
+    page = (PROJECT / "docs" / "OPERATIONS.md").read_text()
+    assert [kind for kind in ModelKind if f"`{kind}`" not in page] == []
 
 
 def test_a_hub_or_a_url_in_the_file_is_loaded_once_whoever_reads_it(store: Ledger, models: Models) -> None:

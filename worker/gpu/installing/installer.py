@@ -72,6 +72,7 @@ class Installer:
             self._folder / _ENTRY_ID.validate_python(entry_id),
             self._folder / (REMOVING + entry_id),
         )
+        shutil.rmtree(doomed, ignore_errors=True)  # what a process left that died over it
         if read_record(place) is not None:
             place.replace(doomed)
         for folder in (doomed, Workplace(self._folder, entry_id).folder):

@@ -7,6 +7,7 @@ containers.
 import json
 import logging
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,11 @@ logger = logging.getLogger(__name__)
 _PICKLED_NAME = re.compile(r"\.(?:ckpt|pth|pt|bin)(?=$|\.index\.json$)")
 _WRAPPERS = ("state_dict", "params_ema", "params", "model_state_dict")
 """Under which weights lie where a pickle holds other things too."""
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, EOFError)
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, EOFError),
+    *(AssertionError, struct.error, zipfile.BadZipFile),
+)
+"""What torch raises for pickles that are broken in one way or another."""
 MORE_THAN_WEIGHTS = (
     "it is a pickle that holds more than weights, which may be code: send a model whose weights are in "
     "safetensors"
