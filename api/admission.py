@@ -1,8 +1,5 @@
 """Accepts jobs: the last checks, the pictures, then one call of the ledger. After it clients may hear yes."""
 
-import asyncio
-import hashlib
-import json
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +8,7 @@ from fastapi import Request
 
 from api.body import Caller
 from api.context import Gateway
+from api.idempotency import Once, once
 from api.pinning import pins_of
 from api.public_url import public_url
 from api.routes.families import Family
@@ -30,8 +28,6 @@ from shared.ledger import Accepted
 from shared.outbound import check_url
 from shared.settings import Settings
 
-LONGEST_IDEMPOTENCY_KEY = 255
-
 
 async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobBody, family: Family) -> Job:
     """The accepted job, or the one that the same Idempotency-Key made before.
@@ -39,10 +35,9 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     Raises `BadRequest`, `BadPicture`, `ModelNotFound`, `IdempotencyConflict`, `TooManyJobs`;
     `LedgerUnavailable` or `StorageUnavailable` (nothing accepted).
     """
-    key = _idempotency_key(request)
-    digest = await asyncio.to_thread(_digest, caller, request.url.path) if key else ""
-    if key and (known := await gateway.ledger.run(ledger.find(key, caller.key, digest))):
-        return await gateway.ledger.run(ledger.read(known, caller.key.tenant))
+    sent = await once(request, caller)
+    if sent.made:
+        return await gateway.ledger.run(ledger.read(sent.made, caller.key.tenant))
     here = await _here(gateway, family)
     pins_of(wanted, here)  # before pictures are fetched for nothing
     if wanted.webhook:
@@ -70,7 +65,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
         return wanted.to_spec(terms)
 
     try:
-        accepted, spec = await _accepted(gateway, caller, family, to_spec, (key, digest))
+        accepted, spec = await _accepted(gateway, caller, family, to_spec, sent)
     except (BadRequest, ModelNotFound, IdempotencyConflict, TooManyJobs, EntryGone):
         gateway.storage.drop_inputs(prefix)  # after any other error the job may have been accepted
         raise
@@ -91,15 +86,14 @@ async def _accepted(
     caller: Caller,
     family: Family,
     to_spec: Callable[[Here], JobSpec],
-    idempotency: tuple[str | None, str],
+    sent: Once,
 ) -> tuple[Accepted, JobSpec]:
     """What the job would use may be deleted at this very moment: then it is looked up once more."""
-    key, digest = idempotency
 
     async def attempt() -> tuple[Accepted, JobSpec]:
         spec = to_spec(await _here(gateway, family))
         _require_sane_size(spec, gateway.settings)
-        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=key, digest=digest)
+        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=sent.key, digest=sent.digest)
         return await gateway.ledger.run(call), spec
 
     try:
@@ -131,16 +125,3 @@ def _require_sane_size(spec: JobSpec, settings: Settings) -> None:
             f"scale would make {spec.pixels:,} pixels of this picture: send a smaller one, or a scale that "
             f"makes at most {most:,}"
         )
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= LONGEST_IDEMPOTENCY_KEY:
-        raise BadRequest(f"Idempotency-Key must be 1 to {LONGEST_IDEMPOTENCY_KEY} characters long")
-    return key
-
-
-def _digest(caller: Caller, path: str) -> str:
-    """Of the endpoint and the body without the API key, so that a rotated key is no other request."""
-    body = {name: value for name, value in caller.body.items() if name != "key"} | {"": path}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

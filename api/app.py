@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         waiter = Waiter(store)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         intake = Intake(settings, storage)
-        app.state.gateway = gateway = Gateway(
+        app.state.gateway = Gateway(
             settings=settings,
             keys=keys,
             ledger=store,
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         is_seeded = await seeded(sweep_store, settings)
         tasks = [
             asyncio.create_task(keep_up(app, sweep_store, is_seeded), name="upkeep"),
-            asyncio.create_task(remove_expired_files(gateway), name="cleaner"),
+            asyncio.create_task(remove_expired_files(app), name="cleaner"),
         ]
         yield
         for task in tasks:

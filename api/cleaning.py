@@ -4,10 +4,14 @@ and from the buckets of S3 targets."""
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
+
+from fastapi import FastAPI
 
 from api.context import Gateway
 from shared.errors import LedgerUnavailable, Misconfigured
 from shared.sealing import Sealer
+from shared.settings import Settings
 from shared.storage import IN_BACKGROUND, S3Storages, StorageAway
 
 logger = logging.getLogger(__name__)
@@ -17,23 +21,42 @@ LONGEST_PAUSE_S = 600.0
 LEAST_INPUT_LIFE_S = 7 * 24 * 3600.0
 
 
-async def remove_expired_files(gateway: Gateway) -> None:
+@dataclass(frozen=True)
+class Means:
+    """What a round works with, for as long as the settings are the same."""
+
+    settings: Settings
+    buckets: S3Storages
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Means":
+        return cls(settings, S3Storages(Sealer(settings), settings.temp_life_s, IN_BACKGROUND))
+
+
+async def remove_expired_files(app: FastAPI) -> None:
     """Runs until it is cancelled. An expired file of the folder is not served even before it is deleted."""
-    settings, storage = gateway.settings, gateway.storage
+    gateway: Gateway = app.state.gateway
+    means = Means.of(gateway.settings)
+    while True:
+        gateway = app.state.gateway
+        if gateway.settings is not means.settings:  # they were read anew
+            means = Means.of(gateway.settings)
+        try:
+            await _clean_folder(gateway)
+            await _clean_buckets(gateway, means.buckets)
+        except Exception:
+            logger.exception("expired files not deleted")
+        await asyncio.sleep(min(LONGEST_PAUSE_S, gateway.settings.temp_life_s / ROUNDS_PER_LIFE))
+
+
+async def _clean_folder(gateway: Gateway) -> None:
     # what is left there belongs to jobs that never ended in a slot, or that still wait: a cluster may be off
     # for days, so this is long
-    input_life_s = max(settings.retention_s, LEAST_INPUT_LIFE_S)
-    pause_s = min(LONGEST_PAUSE_S, settings.temp_life_s / ROUNDS_PER_LIFE)
-    buckets = S3Storages(Sealer(settings), settings.temp_life_s, IN_BACKGROUND)
-    while True:
-        try:
-            removed = await asyncio.to_thread(storage.remove_expired, input_life_s)
-        except OSError:
-            logger.exception("expired files not deleted")
-        else:
-            _tell(removed)
-        await _clean_buckets(gateway, buckets)
-        await asyncio.sleep(pause_s)
+    input_life_s = max(gateway.settings.retention_s, LEAST_INPUT_LIFE_S)
+    try:
+        _tell(await asyncio.to_thread(gateway.storage.remove_expired, input_life_s))
+    except OSError:
+        logger.exception("expired files not deleted")
 
 
 async def _clean_buckets(gateway: Gateway, buckets: S3Storages) -> None:

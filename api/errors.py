@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from api.context import gateway_of
@@ -36,10 +37,15 @@ STRICT_STATUS: dict[type[PrintworksError], HTTPStatus] = {
     IdempotencyConflict: HTTPStatus.CONFLICT,
     EntryGone: HTTPStatus.CONFLICT,
 }
-"""With `strict_http_status`; without it these are answered 200, as the protocol's clients expect."""
+"""With `strict_http_status`; without it these are answered 200, as the protocol's clients expect. What is not
+here is a bad request."""
 
 RETRY_AFTER_S, FULL_RETRY_AFTER_S = 5, 30
 """When what we stand on is missing; when a tenant has as many open jobs as it may have."""
+
+
+class ForPrograms(APIRoute):
+    """A route that programs of our own ask: its errors always have a status of their own."""
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -57,9 +63,13 @@ async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
         body = refusal(error) | {"retry_after": FULL_RETRY_AFTER_S}
         wait = {"Retry-After": str(FULL_RETRY_AFTER_S)}
         return JSONResponse(body, HTTPStatus.TOO_MANY_REQUESTS, wait)
-    strict = gateway_of(request).settings.strict_http_status
-    status = STRICT_STATUS[type(error)] if strict else HTTPStatus.OK
-    return JSONResponse(refusal(error), status)
+    is_strict = gateway_of(request).settings.strict_http_status
+    is_strict = is_strict or isinstance(request.scope.get("route"), ForPrograms)
+    return JSONResponse(refusal(error), strict_status(error) if is_strict else HTTPStatus.OK)
+
+
+def strict_status(error: PrintworksError) -> HTTPStatus:
+    return STRICT_STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

@@ -31,6 +31,8 @@ Arguments = TypeVarTuple("Arguments")
 DOWNLOADS_AT_ONCE, DOWNLOADS_PER_TENANT = 64, 16
 THREADS, THREADS_PER_TENANT = 4, 2
 """Pictures that are decoded at once: the largest ones take half a gigabyte each. No tenant gets them all."""
+UPLOADS, UPLOADS_PER_TENANT = 8, 2
+"""Files that are sent to where they can be read, which may be an S3 that does not answer."""
 UNFETCHED = "Unable to fetch image from provided URL"
 IN_BASE64 = "base64"
 _NEITHER = "must be an http or https URL, or a picture in base64"
@@ -53,6 +55,7 @@ class Share:
 
     downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS_PER_TENANT))
     threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(THREADS_PER_TENANT))
+    uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_PER_TENANT))
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Intake:
         self._shares: defaultdict[str, Share] = defaultdict(Share)
         # not asyncio's own threads: look-ups of slow names can occupy all of those
         self._threads = ThreadPoolExecutor(THREADS, "intake")
+        self._uploading = ThreadPoolExecutor(UPLOADS, "uploads")
 
     async def take(
         self,
@@ -114,19 +118,23 @@ class Intake:
             for role, one in checked.items()
         }
 
-    async def publish(self, given: GivenPicture, wanted: FileFormat, storage: Storage) -> str:
+    async def publish(self, given: GivenPicture, wanted: FileFormat, storage: Storage, *, tenant: str) -> str:
         """Store a picture in base64 as a file that anyone with its URL can read; its name.
 
         Raises `BadPicture` or `StorageUnavailable`.
         """
+        share = self._shares[tenant]
         with _about(given.field):
             content = await self._in_thread(self._in_base64, given.value)
             if content is None:
                 raise BadRequest("must be a picture in base64")
-            file = await self._in_thread(written_as, wanted, content, self._limits)
+            async with share.threads:
+                file = await self._in_thread(written_as, wanted, content, self._limits)
         name = f"{uuid.uuid4()}-0{_SUFFIXES[wanted]}"
         with _storing():
-            await self._in_thread(storage.write, name, file)
+            async with share.uploads:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._uploading, storage.write, name, file)
         return name
 
     def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> asyncio.Future[T]:
@@ -153,7 +161,8 @@ class Intake:
         own_name = self._own_name(address, sender.public_url)
         if own_name is None:
             async with sender.share.downloads, self._downloads:
-                content = await download(self._outbound, sender.followed(given.value), self._limits)
+                address_now = await asyncio.to_thread(sender.followed, given.value)
+                content = await download(self._outbound, address_now, self._limits)
         else:
             content = await self._in_thread(self._own_file, own_name)
         if address.endswith(".base64"):

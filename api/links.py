@@ -16,7 +16,7 @@ SIGNED = "stored"
 
 
 class Links:
-    """Of one gateway."""
+    """Of one gateway. What opens a bucket blocks: to make a client takes a while."""
 
     def __init__(self, settings: Settings) -> None:
         self._sealer = Sealer(settings)
@@ -33,22 +33,25 @@ class Links:
         return files_url or f"{public_url}/{SIGNED}/{target}"
 
     def storage(self, models: Snapshot, target: str) -> Storage:
-        """Where the files of this S3 target go. Raises `StorageUnavailable`."""
+        """Where the files of this S3 target go. Blocks. Raises `StorageUnavailable`."""
         with _opening():
             return self._storages.open(models.targets[target])
 
     def followed(self, models: Snapshot, public_url: str, address: str) -> str:
-        """Where a link of ours into a private bucket leads at the moment; any other address as it is."""
+        """Where a link of ours into a private bucket leads at the moment; any other address as it is.
+        Blocks."""
         prefix = f"{public_url}/{SIGNED}/"
         if not address.startswith(prefix):
             return address
         target, _, name = address.removeprefix(prefix).partition("/")
         return self.signed(models, target, name) or address
 
-    def signed(self, models: Snapshot, target: str, name: str) -> str | None:
-        """A link that ends; None if there is no such target any more, or no file can have this name."""
+    def signed(self, models: Snapshot, target: str, name: str, *, head: bool = False) -> str | None:
+        """A link that ends; None if there is no such target any more, or no file can have this name. Blocks.
+        `head`: it is to be asked with HEAD."""
         try:
-            return self._storages.open(models.targets[target]).presigned(name, self._link_life_s)
+            storage = self._storages.open(models.targets[target])
+            return storage.presigned(name, self._link_life_s, head=head)
         except (KeyError, ValueError, Misconfigured):
             return None
 

@@ -1,24 +1,28 @@
-"""Copies the models of another server of ours: each one that is not here becomes a load from there."""
+"""Copies the models of another server of ours: each one that is not here becomes a load from there.
+
+Sent again, it starts nothing that is being loaded, and anew what has failed or was deleted since.
+"""
 
 import asyncio
+import itertools
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.context import Gateway
 from api.routes.families import ENTERPRISE
 from shared import ledger
 from shared.answers import Body
 from shared.api_keys import ApiKey
-from shared.errors import BadRequest
+from shared.errors import BadRequest, JobNotFound, TooManyJobs
 from shared.jobs import Job, JobState, LoadSpec, ModelSource, Origin
-from shared.registry import ModelKind
+from shared.registry import EntryId, ModelId, ModelKind
 from shared.sealing import Sealer
 
 ASK_TIMEOUT_S = 10.0
+MOST_ANSWER_BYTES = 8 * 1024 * 1024
 NO_PEERS = "This server has no peers to copy from: ask the operator to set PRINTWORKS_PEERS."
 
 
@@ -27,12 +31,25 @@ class PeersModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    model_id: str
+    model_id: ModelId
     model_type: ModelKind
-    entry_id: str
+    entry_id: EntryId
 
 
-_MODELS: TypeAdapter[list[PeersModel]] = TypeAdapter(list[PeersModel])
+class PeersAnswer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    models: tuple[PeersModel, ...]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The loads that bring what is lacking: those of this request, and those that were open already."""
+
+    jobs: list[Job]
+    left: int = 0
+    """Models of which there is none, and why."""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,30 +61,50 @@ class Syncing:
     public_url: str
 
     async def answer(self, sync_key: str) -> Body:
-        """Waits as long as any request may for what it has started. Raises `BadRequest`."""
+        """Waits as long as any request may for what it has started. Raises `BadRequest`, and `TooManyJobs` if
+        it could start nothing. Every peer is asked with the key, because it does not say whose it is."""
         url, models = await self._source(sync_key)
         here = await self.gateway.registry.look()
         sealed = Sealer(self.gateway.settings).seal(sync_key)
         source = ModelSource(origin=Origin.PEER, shown=url, sealed=sealed)
-        lacking = [each for each in models if not here.has(each.model_type, each.model_id)]
-        jobs = [await self._load(each, source) for each in lacking]
+        started = await self._started(
+            [each for each in models if not here.has(each.model_type, each.model_id)], source
+        )
         wait_s = self.gateway.settings.sync_wait_s
-        ended = await asyncio.gather(*(self.gateway.waiter.wait(job, wait_s) for job in jobs))
-        return _told(list(ended))
+        ended = await asyncio.gather(*(self.gateway.waiter.wait(job, wait_s) for job in started.jobs))
+        return _told(list(ended), started)
 
-    async def _source(self, sync_key: str) -> tuple[str, list[PeersModel]]:
-        """The peer whose key this is, and what it has."""
+    async def _source(self, sync_key: str) -> tuple[str, tuple[PeersModel, ...]]:
+        """The peer whose key this is, and what it has. The others are not waited for."""
         peers = self.gateway.settings.peers
         if not peers:
             raise BadRequest(NO_PEERS)
         async with httpx.AsyncClient(timeout=ASK_TIMEOUT_S, trust_env=False) as client:
-            for url in peers.values():
-                models = await _ask(client, url.rstrip("/"), sync_key)
-                if models is not None:
-                    return url.rstrip("/"), models
+            asking = [asyncio.create_task(_ask(client, url.rstrip("/"), sync_key)) for url in peers.values()]
+            try:
+                for answer in asyncio.as_completed(asking):
+                    url, models = await answer
+                    if models is not None:
+                        return url, models
+            finally:
+                for task in asking:
+                    task.cancel()
         raise BadRequest(f"sync_key is a key of none of this server's peers that answer: {', '.join(peers)}")
 
+    async def _started(self, lacking: list[PeersModel], source: ModelSource) -> Started:
+        jobs: list[Job] = []
+        for model in lacking:
+            try:
+                job = await self._load(model, source)
+            except TooManyJobs as exc:
+                if not jobs:
+                    raise
+                return Started(jobs, left=len(lacking) - len(jobs), reason=exc.detail)
+            jobs.append(job)
+        return Started(jobs)
+
     async def _load(self, model: PeersModel, source: ModelSource) -> Job:
+        """The one that is open, or brought it just now; else a new one."""
         spec = LoadSpec(
             model_id=model.model_id,
             model_kind=model.model_type,
@@ -76,22 +113,53 @@ class Syncing:
             file_prefix=str(uuid.uuid4()),
             public_url=self.public_url,
         )
-        call = ledger.accept(spec, self.key, self.gateway.settings, idempotency_key=None, digest="")
-        job_id = (await self.gateway.ledger.run(call)).job_id
-        return Job(id=job_id, tenant=self.key.tenant, state=JobState.QUEUED, spec=spec)
+        settings, tenant = self.gateway.settings, self.key.tenant
+        for attempt in itertools.count():
+            key = f"sync {source.shown} {model.entry_id} {attempt}"
+            call = ledger.accept(spec, self.key, settings, idempotency_key=key, digest="")
+            accepted = await self.gateway.ledger.run(call)
+            if accepted.is_new:
+                return Job(id=accepted.job_id, tenant=tenant, state=JobState.QUEUED, spec=spec)
+            known = await self._known(accepted.job_id)
+            if known is not None and (not known.state.is_terminal or await self._brought(model, known)):
+                return known
+        raise AssertionError  # there is always another attempt
+
+    async def _known(self, job_id: int) -> Job | None:
+        """None if its record has expired."""
+        try:
+            return await self.gateway.ledger.run(ledger.read(job_id, self.key.tenant))
+        except JobNotFound:
+            return None
+
+    async def _brought(self, model: PeersModel, load: Job) -> bool:
+        """Whether the load has ended well, and the model was not deleted since."""
+        here = await self.gateway.registry.look()
+        return load.state is JobState.SUCCEEDED and here.has(model.model_type, model.model_id)
 
 
-async def _ask(client: httpx.AsyncClient, url: str, sync_key: str) -> list[PeersModel] | None:
-    """None if it does not answer, or not to this key."""
+async def _ask(
+    client: httpx.AsyncClient, url: str, sync_key: str
+) -> tuple[str, tuple[PeersModel, ...] | None]:
+    """The URL, and None if it does not answer in time and size, or not to this key."""
+    headers, body = {"Accept-Encoding": "identity"}, bytearray()
     try:
-        answer = await client.post(f"{url}{ENTERPRISE}/get_all_models", json={"key": sync_key})
-        body: dict[str, Any] = answer.json()
-        return _MODELS.validate_python(body["models"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, ValidationError):
-        return None
+        async with (
+            asyncio.timeout(ASK_TIMEOUT_S),
+            client.stream(
+                "POST", f"{url}{ENTERPRISE}/get_all_models", json={"key": sync_key}, headers=headers
+            ) as answer,
+        ):
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > MOST_ANSWER_BYTES:
+                    return url, None
+        return url, PeersAnswer.model_validate_json(body).models
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError):
+        return url, None
 
 
-def _told(jobs: list[Job]) -> Body:
+def _told(jobs: list[Job], started: Started) -> Body:
     """As the protocol words it, if all is done; else what is, and what is not."""
     names = {state: [job.spec.model_id for job in jobs if job.state is state] for state in JobState}
     done = names[JobState.SUCCEEDED]
@@ -103,6 +171,8 @@ def _told(jobs: list[Job]) -> Body:
     tips = [f"Not copied: {'; '.join(failed)}"] if failed else []
     if waiting := len(jobs) - len(done) - len(failed):
         tips.append(f"{waiting} more are still being copied; get_all_models shows them when they are here.")
+    if started.left:
+        tips.append(f"{started.left} more were not begun: {started.reason} Send this again later.")
     return {
         "status": "success",
         "message": f"{len(done)} Models synced successfully",

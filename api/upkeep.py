@@ -10,11 +10,14 @@ from api.context import Gateway
 from api.intake import Intake
 from api.links import Links
 from shared.api_keys import KeyRing
-from shared.errors import LedgerUnavailable, Misconfigured
+from shared.errors import BadRequest, LedgerUnavailable, Misconfigured, PrintworksError
 from shared.ledger import Ledger
 from shared.registry.file import read_models
+from shared.sealing import Sealer
 from shared.seeding import seed_registry
 from shared.settings import Settings
+from shared.sources import url_source
+from shared.storage import FolderStorage
 
 logger = logging.getLogger(__name__)
 
@@ -22,35 +25,63 @@ logger = logging.getLogger(__name__)
 def require_usable(settings: Settings) -> KeyRing:
     """The keys. Raises `Misconfigured` if a gateway must not serve with these settings."""
     settings.require_serviceable()
-    read_models(settings.models_file)
+    sealer = Sealer(settings)
+    for model in read_models(settings.models_file):
+        if model.line.url is None:
+            continue
+        try:
+            url_source(model.line.url, sealer, settings.allow_private_hosts)
+        except BadRequest as exc:
+            raise Misconfigured(f"{settings.models_file}: {model.name}: {exc.detail}") from exc
     return KeyRing.from_settings(settings)
 
 
 async def seeded(store: Ledger, settings: Settings) -> bool:
-    """False if the ledger could not be reached."""
+    """False if it is to be tried again."""
     try:
         await asyncio.to_thread(seed_registry, store, settings)
     except LedgerUnavailable:
         logger.warning("registry not seeded yet: the ledger is out of reach")
         return False
-    except Misconfigured as exc:
+    except PrintworksError as exc:
         logger.error("models.yaml refused, the registry stays as it is", extra={"reason": exc.detail})
+    except Exception:
+        logger.exception("registry not seeded yet")
+        return False
     return True
 
 
 async def keep_up(app: FastAPI, store: Ledger, is_seeded: bool) -> None:
-    """Runs until it is cancelled. `store` is for threads."""
-    known: int | None = None
+    """Runs until it is cancelled, whatever goes wrong. `store` is for threads."""
+    upkeep = Upkeep(app, store, is_seeded)
     while True:
+        try:
+            await upkeep.round()
+        except Exception:
+            logger.exception("upkeep failed; it is tried again")
         gateway: Gateway = app.state.gateway
-        updates = await _updates(gateway, known)
-        if known is not None and updates != known:
-            app.state.gateway = gateway = await _updated(gateway)
-            is_seeded = False
-        known = updates
-        if not is_seeded:
-            is_seeded = await seeded(store, gateway.settings)
         await asyncio.sleep(gateway.settings.sweep_s)
+
+
+class Upkeep:
+    """Of one gateway."""
+
+    def __init__(self, app: FastAPI, store: Ledger, is_seeded: bool) -> None:
+        self._app = app
+        self._ledger = store
+        self._is_seeded = is_seeded
+        self._known: int | None = None
+
+    async def round(self) -> None:
+        """Do what is to be done now."""
+        gateway: Gateway = self._app.state.gateway
+        updates = await _updates(gateway, self._known)
+        if self._known is not None and updates != self._known:
+            self._app.state.gateway = gateway = await _updated(gateway)
+            self._is_seeded = False
+        self._known = updates
+        if not self._is_seeded:
+            self._is_seeded = await seeded(self._ledger, gateway.settings)
 
 
 async def _updates(gateway: Gateway, known: int | None) -> int | None:
@@ -72,5 +103,8 @@ async def _updated(gateway: Gateway) -> Gateway:
         logger.error("settings refused, they stay as they were", extra={"reason": exc.detail})
         return gateway
     logger.info("settings read")
-    intake, links = Intake(settings, gateway.storage), Links(settings)
-    return dataclasses.replace(gateway, settings=settings, keys=keys, intake=intake, links=links)
+    storage = FolderStorage(settings.data_dir, settings.temp_life_s)
+    intake, links = Intake(settings, storage), Links(settings)
+    return dataclasses.replace(
+        gateway, settings=settings, keys=keys, storage=storage, intake=intake, links=links
+    )

@@ -2,13 +2,15 @@
 
 import itertools
 import logging
+from collections.abc import Sequence
 
 from shared import ledger
 from shared.api_keys import ApiKey, digest
-from shared.jobs import JobState, LoadSpec, ModelSource, Origin
+from shared.errors import BadRequest, JobNotFound, Misconfigured
+from shared.jobs import LoadSpec, ModelSource, Origin
 from shared.ledger import Ledger, Seed
 from shared.registry import Snapshot
-from shared.registry.file import FileModel, read_models
+from shared.registry.file import Listed, read_models
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.sources import url_source
@@ -23,43 +25,65 @@ def seed_registry(store: Ledger, settings: Settings) -> Snapshot:
     """The registry afterwards. Raises `Misconfigured` for a file that can't be used, `LedgerUnavailable`."""
     models = read_models(settings.models_file)
     known = store.run(ledger.registry(None))
-    sealer = Sealer(settings)
-    for rank, model in enumerate(models):
-        if model.path is None and known.seeded.get(model.name) != model.entry_id:
-            _load(store, settings, _load_spec(model, rank, sealer))
-    store.run(
-        ledger.seed([Seed(each.name, each.entry_id, each.entry(rank)) for rank, each in enumerate(models)])
-    )
+    for spec in _loads(models, known, settings):
+        _load(store, settings, spec)
+    store.run(ledger.seed([_seed(model, rank, known) for rank, model in enumerate(models)]))
     return store.run(ledger.registry(None))
 
 
+def _seed(model: Listed, rank: int, known: Snapshot) -> Seed:
+    entry, there = model.entry(rank), known.entries.get(model.entry_id)
+    if there is not None and there.rank != rank:
+        return Seed(model.name, model.entry_id, there.model_copy(update={"rank": rank}), is_revised=True)
+    return Seed(model.name, model.entry_id, entry)
+
+
+def _loads(models: Sequence[Listed], known: Snapshot, settings: Settings) -> list[LoadSpec]:
+    sealer = Sealer(settings)
+    try:
+        return [
+            _load_spec(model, rank, sealer, settings)
+            for rank, model in enumerate(models)
+            if model.path is None and known.seeded.get(model.name) != model.entry_id
+        ]
+    except BadRequest as exc:
+        raise Misconfigured(f"{settings.models_file}: {exc.detail}") from exc
+
+
 def _load(store: Ledger, settings: Settings, spec: LoadSpec) -> None:
-    """Once, however many processes read the file; again if it has failed before."""
+    """Once at a time, however many processes read the file."""
     for attempt in itertools.count():
         key = f"seed {spec.file_prefix} {attempt}"
         accepted = store.run(ledger.accept(spec, OPERATOR, settings, idempotency_key=key, digest=""))
         if accepted.is_new:
             logger.info("load accepted", extra={"job_id": accepted.job_id, "model_id": spec.model_id})
             return
-        if store.run(ledger.read(accepted.job_id, None)).state not in (JobState.FAILED, JobState.CANCELLED):
+        if _is_open(store, accepted.job_id):
             return
 
 
-def _load_spec(model: FileModel, rank: int, sealer: Sealer) -> LoadSpec:
-    is_hub = model.hub is not None
+def _is_open(store: Ledger, job_id: int) -> bool:
+    try:
+        return not store.run(ledger.read(job_id, None)).state.is_terminal
+    except JobNotFound:  # its record has expired
+        return False
+
+
+def _load_spec(model: Listed, rank: int, sealer: Sealer, settings: Settings) -> LoadSpec:
+    line = model.line
     source = (
-        ModelSource(origin=Origin.HUB, shown=model.hub or "")
-        if is_hub
-        else url_source(model.url or "", sealer)
+        ModelSource(origin=Origin.HUB, shown=line.hub)
+        if line.hub
+        else url_source(line.url or "", sealer, settings.allow_private_hosts)
     )
     return LoadSpec(
-        model_id=model.id,
-        model_kind=model.kind,
+        model_id=line.id,
+        model_kind=line.kind,
         source=source,
-        format=model.format,
-        revision=model.revision,
-        upcast_attention=model.upcast_attention,
-        config=model.config,
+        format=line.format,
+        revision=line.revision,
+        upcast_attention=line.upcast_attention,
+        config=line.config,
         rank=rank,
         seeded=True,
         file_prefix=model.entry_id,

@@ -32,7 +32,7 @@ async def system_details(request: Request) -> JSONResponse:
     gateway = gateway_of(request)
     stats = await gateway.ledger.run(ledger.stats())
     models = await gateway.registry.look()
-    body = {"model_count": len(models.names), "queue_time": math.ceil(stats.backlog_s), "status": "ok"}
+    body = {"model_count": len(models.all()), "queue_time": math.ceil(stats.backlog_s), "status": "ok"}
     return JSONResponse(body)
 
 

@@ -10,16 +10,15 @@ from api.administration import administered
 from api.admission import require_reachable
 from api.body import authenticate
 from api.context import Gateway, gateway_of
+from api.idempotency import once
 from api.public_url import public_url
 from api.routes.documented import json_body
 from api.syncing import Syncing
-from api.wire.requests import LoadModel, LoadModelV2, LoadVae, ModelId, SyncModels
+from api.wire.requests import LoadModel, LoadModelV2, LoadTerms, LoadVae, ModelId, SyncModels
 from api.wire.requests.models import AnyLoadBody
 from api.wire.sentences import parse
 from shared import ledger
-from shared.api_keys import ApiKey
 from shared.errors import ModelNotFound
-from shared.jobs import LoadSpec
 from shared.registry import Entry, name_of
 from shared.schedulers import SCHEDULERS
 from shared.sealing import Sealer
@@ -90,16 +89,16 @@ async def _started(request: Request, kind: type[AnyLoadBody], message: str) -> J
     wanted = parse(kind, caller.body)
     if wanted.webhook:
         require_reachable("webhook", wanted.webhook, gateway.settings)
-    sealer = Sealer(gateway.settings)
-    spec = wanted.to_spec(sealer, public_url(gateway, request), str(uuid.uuid4()))
-    job_id = await accept_load(gateway, caller.key, spec)
-    fetch_url = f"{spec.public_url}{request.url.path.rpartition('/')[0]}/fetch/{job_id}"
+    settings, reached_at = gateway.settings, public_url(gateway, request)
+    terms = LoadTerms(Sealer(settings), settings.allow_private_hosts, reached_at, str(uuid.uuid4()))
+    sent = await once(request, caller)
+    job_id = sent.made
+    if job_id is None:
+        spec = wanted.to_spec(terms)
+        call = ledger.accept(spec, caller.key, settings, idempotency_key=sent.key, digest=sent.digest)
+        job_id = (await gateway.ledger.run(call)).job_id
+    fetch_url = f"{reached_at}{request.url.path.rpartition('/')[0]}/fetch/{job_id}"
     return JSONResponse({"status": "success", "message": message, "id": job_id, "fetch_result": fetch_url})
-
-
-async def accept_load(gateway: Gateway, key: ApiKey, spec: LoadSpec) -> int:
-    call = ledger.accept(spec, key, gateway.settings, idempotency_key=None, digest="")
-    return (await gateway.ledger.run(call)).job_id
 
 
 async def _named(gateway: Gateway, model_id: str) -> list[Entry]:

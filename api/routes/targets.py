@@ -2,6 +2,8 @@
 
 import asyncio
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
@@ -21,6 +23,11 @@ from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import S3Details, S3Storage, S3Target
 
+TRIAL_S = 60.0
+"""How long a bucket may take to show that it can be used."""
+_TRYING = ThreadPoolExecutor(4, "trying-buckets")
+"""Of its own: what does not answer would occupy the threads that others need."""
+
 router = APIRouter()
 links = APIRouter(tags=["files"])
 
@@ -32,7 +39,7 @@ async def update_s3(request: Request) -> JSONResponse:
     """Taken only if an object could be written and read there."""
     gateway, caller = await administered(request)
     wanted = parse(UpdateS3, caller.body)
-    sealed, tips = await asyncio.to_thread(_checked, wanted, gateway.settings)
+    sealed, tips = await checked(wanted, gateway.settings)
     call = ledger.register_target(wanted.deploy_type, f"s3-{uuid.uuid4()}", sealed)
     await gateway.ledger.run(call)
     if wanted.deploy_type not in SERVED:
@@ -55,15 +62,29 @@ async def reset_s3(request: Request) -> JSONResponse:
 async def stored(request: Request, target: str, name: str) -> Response:
     """Leads to a link that is signed for a while. Whether the file is there yet, the bucket tells."""
     gateway = gateway_of(request)
-    link = gateway.links.signed(await gateway.registry.look(), target, name)
+    sign = partial(gateway.links.signed, head=request.method == "HEAD")
+    link = await asyncio.to_thread(sign, await gateway.registry.look(), target, name)
     if link is None:
         error = BadRequest("File not found: it is not ready yet, or it has expired.")
         return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND, {"Cache-Control": "no-store"})
     return RedirectResponse(link, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
 
 
-def _checked(wanted: UpdateS3, settings: Settings) -> tuple[str, tuple[str, ...]]:
-    """The sealed target, and what is to be said of it."""
+async def checked(
+    wanted: UpdateS3, settings: Settings, within_s: float = TRIAL_S
+) -> tuple[str, tuple[str, ...]]:
+    """The sealed target, and what is to be said of it. Raises `BadRequest` if it can't be used."""
+    trying = asyncio.get_running_loop().run_in_executor(_TRYING, _tried, wanted, settings)
+    try:
+        return await asyncio.wait_for(trying, within_s)
+    except TimeoutError:
+        raise BadRequest(
+            f"The bucket could not be tried out within {within_s:g} s, because what is at endpoint_url is "
+            "too slow: send another endpoint_url, or send this again later"
+        ) from None
+
+
+def _tried(wanted: UpdateS3, settings: Settings) -> tuple[str, tuple[str, ...]]:
     details = S3Details(
         endpoint_url=wanted.endpoint_url,
         region_name=wanted.region_name,

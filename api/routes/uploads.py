@@ -1,5 +1,7 @@
 """The route that stores a client's picture under a URL, to be used in later requests."""
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
@@ -11,6 +13,7 @@ from api.wire.requests import GivenPicture
 from api.wire.s3 import DeployType
 from api.wire.sentences import parse
 from api.wire.uploads import UploadImage, upload_answer
+from shared.storage import Storage
 
 router = APIRouter()
 
@@ -23,7 +26,9 @@ async def upload_image(request: Request) -> JSONResponse:
     given = GivenPicture("base64_image", wanted.base64_image)
     models = await gateway.registry.look()
     target = models.target(DeployType.TEXT_TO_IMAGE)
-    storage = gateway.links.storage(models, target) if target else gateway.storage
-    name = await gateway.intake.publish(given, wanted.file_format, storage)
+    storage: Storage = gateway.storage
+    if target:
+        storage = await asyncio.to_thread(gateway.links.storage, models, target)
+    name = await gateway.intake.publish(given, wanted.file_format, storage, tenant=caller.key.tenant)
     files_url = gateway.links.files_url(models, target, public_url(gateway, request))
     return JSONResponse(upload_answer(f"{files_url}/{name}"))

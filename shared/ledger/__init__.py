@@ -33,7 +33,15 @@ from shared.ledger.calls import (
     worker_name,
 )
 from shared.ledger.client import DONE_CHANNEL, AsyncLedger, Ledger
-from shared.ledger.registry_calls import Seed, register, register_target, registry, seed, unregister
+from shared.ledger.registry_calls import (
+    Registered,
+    Seed,
+    register,
+    register_target,
+    registry,
+    seed,
+    unregister,
+)
 
 __all__ = [
     "CANCELLED",
@@ -47,6 +55,7 @@ __all__ = [
     "Held",
     "Ledger",
     "Order",
+    "Registered",
     "Seed",
     "Stats",
     "Sweep",

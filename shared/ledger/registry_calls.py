@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from shared.ledger.calls import Argument, Call, Claim
 from shared.registry import Entry, Snapshot, name_of, target_name
@@ -12,11 +13,14 @@ DROPPED_LIFE_S = 30 * 24 * 3600
 
 @dataclass(frozen=True)
 class Seed:
-    """A model of the operator's file. `entry` is None if a load is to bring it."""
+    """A model of the operator's file."""
 
     name: str
     entry_id: str
     entry: Entry | None
+    """None if a load is to bring it."""
+    is_revised: bool = False
+    """It is registered already, and only something about it is another now."""
 
 
 def registry(known: Snapshot | None) -> Call[Snapshot]:
@@ -40,14 +44,23 @@ def registry(known: Snapshot | None) -> Call[Snapshot]:
     return Call("registry", arguments, parse)
 
 
-def register(entry: Entry, load: Claim, *, seeded: bool) -> Call[bool]:
-    """Register a model that a load has brought; false if the load's lease is lost. `seeded`: the operator's
-    file asked for it."""
+class Registered(StrEnum):
+    """What became of a load's wish to register its model."""
+
+    YES = "registered"
+    LOST = "lost"
+    """Another worker has the load."""
+    SUPERSEDED = "superseded"
+    """Its id was given to another, or deleted, by who came later."""
+
+
+def register(entry: Entry, load: Claim, *, seeded: bool) -> Call[Registered]:
+    """Register a model that a load has brought. `seeded`: the operator's file asked for it."""
     arguments: list[Argument] = [
         *(name_of(entry.kind, entry.model_id), entry.entry_id, entry.model_dump_json()),
         *(load.job_id, load.token, "1" if seeded else "0"),
     ]
-    return Call("register", arguments, lambda reply: str(reply) == "registered")
+    return Call("register", arguments, lambda reply: Registered(str(reply)))
 
 
 def register_target(deploy_type: str, entry_id: str, sealed: str) -> Call[None]:
@@ -64,7 +77,8 @@ def seed(seeds: Sequence[Seed]) -> Call[None]:
     """Bring the registry up to date with the whole of the operator's file."""
     arguments: list[Argument] = []
     for each in seeds:
-        arguments += [each.name, each.entry_id, each.entry.model_dump_json() if each.entry else ""]
+        content = each.entry.model_dump_json() if each.entry else ""
+        arguments += [each.name, each.entry_id, content, "1" if each.is_revised else "0"]
     return Call("seed", arguments, lambda _: None)
 
 

@@ -8,8 +8,11 @@
 Paths are used in place; what a hub or a URL holds is loaded when it is first named here.
 """
 
+import contextlib
 import json
+import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -48,14 +51,28 @@ class FileModel(BaseModel):
             raise ValueError("needs exactly one of path, hub and url")
         return self
 
+
+@dataclass(frozen=True)
+class Listed:
+    """A model of a file in this folder."""
+
+    line: FileModel
+    folder: Path
+
     @property
     def name(self) -> str:
-        return name_of(self.kind, self.id)
+        return name_of(self.line.kind, self.line.id)
+
+    @property
+    def path(self) -> Path | None:
+        """Absolute."""
+        return self.folder / self.line.path if self.line.path else None
 
     @property
     def entry_id(self) -> str:
-        """The same in every process that reads the same line."""
-        return str(uuid.uuid5(_IDS, json.dumps(self.model_dump(mode="json"), sort_keys=True)))
+        """The same in every process that reads the same line of the same file."""
+        said = self.line.model_dump(mode="json") | {"path": str(self.path)}
+        return str(uuid.uuid5(_IDS, json.dumps(said, sort_keys=True)))
 
     def entry(self, rank: int) -> Entry | None:
         """Of a model that is used in place; None of one that is to be loaded first."""
@@ -63,13 +80,14 @@ class FileModel(BaseModel):
             return None
         return Entry(
             entry_id=self.entry_id,
-            model_id=self.id,
-            kind=self.kind,
-            family=self.family,
-            source=str(self.path),
-            format=self.format,
-            revision=self.revision,
+            model_id=self.line.id,
+            kind=self.line.kind,
+            family=self.line.family,
+            source=str(self.line.path),
+            format=self.line.format,
+            revision=self.line.revision,
             bytes=_bytes(self.path),
+            loaded_at=time.time(),
             path=str(self.path),
             rank=rank,
         )
@@ -81,27 +99,28 @@ class _File(BaseModel):
     models: list[FileModel] = []
 
 
-def read_models(file: Path) -> list[FileModel]:
-    """With absolute paths. Raises `Misconfigured` with a sentence about what is wrong."""
+def read_models(file: Path) -> list[Listed]:
+    """Raises `Misconfigured` with a sentence about what is wrong."""
     try:
         content = yaml.safe_load(file.read_text()) or {}
-        models = _File.model_validate(content).models
+        lines = _File.model_validate(content).models
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise Misconfigured(f"{file} can't be read: {exc}") from exc
     except ValidationError as exc:
         wrong = exc.errors(include_url=False, include_input=False)[0]
         raise Misconfigured(f"{file}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+    models = [Listed(line, file.resolve().parent) for line in lines]
     names = [model.name for model in models]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise Misconfigured(f"{file}: {twice} is there twice")
-    return [_placed(model, file.resolve().parent) for model in models]
-
-
-def _placed(model: FileModel, folder: Path) -> FileModel:
-    return model.model_copy(update={"path": folder / model.path}) if model.path else model
+    return models
 
 
 def _bytes(path: Path) -> int:
     """Of the files, as far as this process can see them."""
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from shared.registry.entry import Entry, ModelKind
 
+NEVER = "0"
+"""The version before the first."""
 TARGET = "s3:"
 """Before the names of S3 targets."""
 
@@ -22,7 +24,7 @@ def target_name(deploy_type: str) -> str:
 class Snapshot:
     """It never changes; a later one has another version."""
 
-    version: str = "0"
+    version: str = NEVER
     updates: int = 0
     """How often an update of the settings was ordered."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +63,11 @@ class Snapshot:
     def with_updates(self, updates: int) -> "Snapshot":
         return self if updates == self.updates else replace(self, updates=updates)
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was ever registered: models.yaml was not read yet."""
+        return self.version == NEVER
+
     def find(self, kind: ModelKind, model_id: str) -> Entry | None:
         """What this id means now."""
         return self.entries.get(self.names.get(name_of(kind, model_id), ""))
@@ -80,6 +87,11 @@ class Snapshot:
     def default(self, kind: ModelKind) -> Entry | None:
         """The one that serves where no id is named."""
         return next(iter(self.all(kind)), None)
+
+    def target_names(self, deploy_type: str) -> list[str]:
+        """Names of a deploy type's S3 targets: that of new files, and those that links still lead to."""
+        name = target_name(deploy_type)
+        return [each for each in self.names if each == name or each.startswith(f"old {name} ")]
 
     def target(self, deploy_type: str) -> str | None:
         """Id of the S3 target for these files; None if they are stored in the folder."""

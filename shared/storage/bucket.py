@@ -85,10 +85,10 @@ class Bucket:
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
             yield [(found["Key"], found["LastModified"].timestamp()) for found in page.get("Contents", ())]
 
-    def link(self, key: str, seconds: float) -> str:
-        """A URL that anyone can read the object by until it ends."""
+    def link(self, key: str, seconds: float, *, head: bool) -> str:
+        """A URL that anyone can read the object by until it ends, with GET or with HEAD: each is signed."""
         return self._client.generate_presigned_url(
-            "get_object",
+            "head_object" if head else "get_object",
             Params={"Bucket": self._name, "Key": key},
             ExpiresIn=int(min(seconds, LONGEST_LINK_S)),
         )

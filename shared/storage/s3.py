@@ -47,9 +47,10 @@ class S3Storage:
         with _answering():
             self._bucket.put(self._target.key(name), content, headers)
 
-    def presigned(self, name: str, seconds: float) -> str:
-        """A link by which anyone can read the file until it ends, in a week at the latest."""
-        return self._bucket.link(self._target.key(checked(name, FINISHED)), seconds)
+    def presigned(self, name: str, seconds: float, *, head: bool = False) -> str:
+        """A link by which anyone can read the file until it ends, in a week at the latest. `head`: one for
+        HEAD alone; others are for GET alone."""
+        return self._bucket.link(self._target.key(checked(name, FINISHED)), seconds, head=head)
 
     def remove_expired(self, now: float) -> int:
         """Delete the temporary files whose time is over `now` (Unix seconds); tells how many. Raises

@@ -25,6 +25,7 @@ from tests.support.model_files import (
 )
 from tests.support.site import running_site
 from worker.gpu.flux.loading import is_flux, load_flux
+from worker.gpu.installing.json_files import change_json
 from worker.gpu.models.loading import Tuning, load_checkpoint, load_vae
 from worker.gpu.models.precision import Precision
 
@@ -168,6 +169,8 @@ SD1_CONFIGS = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 def test_configs_come_from_the_hub_once_and_without_weights(tmp_path: Path) -> None:
     pipeline = tiny.stable_diffusion()
     pipeline.save_pretrained(tmp_path / "repo", safe_serialization=True)
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    change_json(tmp_path / "repo" / "model_index.json", safety_checker=checker)
     with running_hub({SD1_CONFIGS: tmp_path / "repo"}) as hub:
         workshop = Workshop(tmp_path, hub_url=hub.url)
         save_checkpoint(pipeline, workshop.models / "sd1.safetensors")
@@ -176,6 +179,7 @@ def test_configs_come_from_the_hub_once_and_without_weights(tmp_path: Path) -> N
         place = workshop.place(from_path(CHECKPOINT, "sd1.safetensors"))
 
     assert_same_pipeline(place, pipeline)
+    assert json.loads((place / "model_index.json").read_text())["safety_checker"] == [None, None]
     assert len(hub.requests) == asked
     assert {Path(name).suffix for name in hub.fetched(SD1_CONFIGS)} <= {".json", ".txt"}
 

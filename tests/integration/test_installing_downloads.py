@@ -287,7 +287,6 @@ def test_two_attempts_at_one_model_do_not_disturb_each_other(workshop: Workshop,
 
 
 PRIVATE = "must be a public address; this one is private"
-ANYTHING = FilePage(b"x" * 5000)
 REFUSED: dict[str, tuple[Page, str]] = {
     "not found": (answer(status=404), "its server answered 404"),
     "no login": (answer(status=401), "its server answered 401"),
@@ -301,7 +300,7 @@ REFUSED: dict[str, tuple[Page, str]] = {
         answer(b'{"error": "Unauthorized"}'),
         "its server sent a message in JSON and no model: send the link that downloads the file itself",
     ),
-    "too large": (ANYTHING, "it is larger than 4,000 bytes"),
+    "too large": (FilePage(b"x" * 5000, holds_after=1), "it is larger than 4,000 bytes"),
     "too large, untold": (answer(b"x" * 5000, told=False), "it is larger than 4,000 bytes"),
     "redirect to a private address": (
         redirect("http://10.0.0.1/lora"),
@@ -342,8 +341,11 @@ def test_a_private_address_is_refused(tmp_path: Path, host: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_told_at_once(workshop: Workshop) -> None:
+    began = time.monotonic()
+
     sentence = workshop.refusal(from_url(LORA, f"http://127.0.0.1:{free_port()}/lora"))
 
+    assert time.monotonic() - began < workshop.settings.model_stall_s / 2
     assert sentence == "its server can't be reached."
 
 

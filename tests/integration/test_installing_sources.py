@@ -192,6 +192,7 @@ def running_peer(models: dict[str, tuple[Entry, Path]]) -> Iterator[tuple[Site, 
         files = Manifests().of(entry_id, place)
         told = {
             "entry": entry.model_dump(mode="json", exclude={"path", "recipe"}),
+            "is_folder": place.is_dir(),
             "files": [file.model_dump() for file in files],
         }
         pages[base] = keyed(answer(json.dumps(told).encode()))
@@ -262,7 +263,7 @@ def test_what_a_peer_refuses_or_lacks_is_told(workshop: Workshop, lora: Path) ->
 def told(entry: Entry, **file: Any) -> bytes:
     known = {"path": "lora.safetensors", "bytes": 10, "sha256": "0" * 64}
     shown = entry.model_dump(mode="json", exclude={"path", "recipe"})
-    return json.dumps({"entry": shown, "files": [known | file]}).encode()
+    return json.dumps({"entry": shown, "is_folder": False, "files": [known | file]}).encode()
 
 
 LIES: dict[str, tuple[dict[str, Any], str]] = {

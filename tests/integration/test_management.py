@@ -125,9 +125,17 @@ def test_model_reload_answers_for_known_models_only(any_client: httpx.Client) ->
     assert (unknown["status"], unknown["message"]) == ("error", "Model not found: other")
 
 
+def orders_into(followed: list[str], updates: int = 0) -> Orders:
+    return Orders(
+        updates,
+        clear_cache=lambda: followed.append("clear"),
+        restart=lambda: followed.append("restart"),
+    )
+
+
 def test_a_worker_follows_an_order_once_and_none_that_is_older_than_it() -> None:
     followed: list[str] = []
-    orders = Orders(clear_cache=lambda: followed.append("clear"), restart=lambda: followed.append("restart"))
+    orders = orders_into(followed)
 
     for count in (3, 3, 4, 4):
         orders.hear({Order.CLEAR_CACHE: count})
@@ -135,10 +143,19 @@ def test_a_worker_follows_an_order_once_and_none_that_is_older_than_it() -> None
     assert followed == ["clear"]
 
 
+def test_an_update_that_was_ordered_while_a_worker_started_is_followed() -> None:
+    late, early = orders_into([], updates=3), orders_into([], updates=4)
+
+    for orders in (late, early):
+        orders.hear({Order.UPDATE: 4, Order.RESTART: 9})
+
+    assert (late.restart_wanted, early.restart_wanted) == (True, False)
+
+
 @pytest.mark.parametrize("order", [Order.RESTART, Order.UPDATE])
 def test_a_worker_restarts_once_for_each_order_when_it_is_its_turn(order: Order) -> None:
     followed: list[str] = []
-    orders = Orders(clear_cache=lambda: followed.append("clear"), restart=lambda: followed.append("restart"))
+    orders = orders_into(followed, updates=1)
 
     orders.hear({order: 1})
     assert not orders.restart_wanted

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 import yaml
 
 from shared import ledger
 from shared.errors import EntryGone, Misconfigured, TooManyJobs
 from shared.jobs import JobState, LoadSpec, Outcome
-from shared.ledger import Ledger
+from shared.ledger import Ledger, Registered
 from shared.registry import ModelKind, Snapshot, name_of
 from shared.registry.file import read_models
 from shared.registry.reading import Registry
@@ -265,10 +266,10 @@ def test_a_load_whose_worker_vanished_is_taken_by_another_and_registers_once(
     assert claim is not None
     entry = entry_of(ModelKind.CHECKPOINT, "loaded", DEMO / "model")
 
-    assert not store.run(ledger.register(entry, lost, seeded=False))
+    assert store.run(ledger.register(entry, lost, seeded=False)) is Registered.LOST
     assert look(store).names == {}
-    assert store.run(ledger.register(entry, claim, seeded=False))
-    assert store.run(ledger.register(entry, claim, seeded=False))
+    assert store.run(ledger.register(entry, claim, seeded=False)) is Registered.YES
+    assert store.run(ledger.register(entry, claim, seeded=False)) is Registered.YES
     assert look(store).find(ModelKind.CHECKPOINT, "loaded") == entry
 
 
@@ -312,8 +313,115 @@ def test_a_sealed_target_is_kept_beside_models_and_jobs_hold_it_too(
 
     assert look(store).target("text_to_image") == "s3-00000002"
     assert look(store).targets == {"s3-00000001": "sealed", "s3-00000002": "other"}
+    store.run(ledger.unregister(look(store).target_names("text_to_image")))
+    assert look(store).target("text_to_image") is None
+    assert look(store).targets == {"s3-00000001": "sealed"}
     finish_one(store, settings)
-    assert look(store).targets == {"s3-00000002": "other"}
+    assert look(store).targets == {}
+
+
+def test_a_replaced_target_stays_for_its_links_until_all_are_taken_back(
+    store: Ledger, settings: Settings
+) -> None:
+    for entry in ("s3-00000001", "s3-00000002", "s3-00000003"):
+        store.run(ledger.register_target("video", entry, f"sealed {entry}"))
+    store.run(ledger.register_target("flux", "s3-00000004", "sealed too"))
+
+    assert len(look(store).targets) == 4
+    store.run(ledger.unregister(look(store).target_names("video")))
+    assert look(store).targets == {"s3-00000004": "sealed too"}
+
+
+def test_the_load_that_was_asked_for_last_wins_whichever_ends_last(store: Ledger, settings: Settings) -> None:
+    claims = [claimed(store, settings, f"token-{i}") for i in range(2)]
+    early, late = (entry_of(ModelKind.CHECKPOINT, "loaded", DEMO / "model") for _ in range(2))
+
+    assert store.run(ledger.register(late, claims[1], seeded=False)) is Registered.YES
+    assert store.run(ledger.register(early, claims[0], seeded=False)) is Registered.SUPERSEDED
+
+    assert look(store).find(ModelKind.CHECKPOINT, "loaded") == late
+
+
+def test_a_load_that_was_asked_for_before_a_deletion_does_not_undo_it(
+    store: Ledger, settings: Settings
+) -> None:
+    claim = claimed(store, settings, "token")
+    entry = entry_of(ModelKind.CHECKPOINT, "loaded", DEMO / "model")
+    store.run(ledger.register(entry, claim, seeded=False))
+    store.run(ledger.unregister(["checkpoint:loaded"]))
+
+    assert store.run(ledger.register(entry, claim, seeded=False)) is Registered.SUPERSEDED
+    assert look(store).names == {}
+
+
+def claimed(store: Ledger, settings: Settings, token: str) -> ledger.Claim:
+    store.run(ledger.accept(load_spec(), make_key(), settings, idempotency_key=None, digest=""))
+    claim = store.run(ledger.claim_load("worker", token, settings))
+    assert claim is not None
+    return claim
+
+
+def test_the_order_of_the_file_decides_which_one_is_the_default(store: Ledger, models: Models) -> None:
+    seed_registry(store, models(checkpoint("one"), checkpoint("two")))
+
+    turned = seed_registry(store, models(checkpoint("two"), checkpoint("one")))
+
+    assert turned.ids(ModelKind.CHECKPOINT) == ("two", "one")
+    assert turned.dropped == frozenset()
+
+
+def test_a_line_that_goes_there_and_back_is_loaded_again(store: Ledger, models: Models) -> None:
+    def load(hub: str) -> str:
+        settings = models({"kind": "lora", "id": "style", "hub": hub})
+        seed_registry(store, settings)
+        claim = store.run(ledger.claim_load("worker", "token", settings))
+        assert claim is not None
+        assert isinstance(claim.spec, LoadSpec)
+        entry = entry_of(ModelKind.LORA, "style", hub).model_copy(update={"entry_id": claim.spec.file_prefix})
+        assert store.run(ledger.register(entry, claim, seeded=True)) is Registered.YES
+        store.run(ledger.finish(claim.job_id, "token", JobState.SUCCEEDED, Outcome()))
+        return claim.spec.source.shown
+
+    assert [load(hub) for hub in ("a/one", "b/two", "a/one")] == ["a/one", "b/two", "a/one"]
+    assert look(store).all(ModelKind.LORA)[0].source == "a/one"
+
+
+def test_no_version_of_the_registry_comes_twice_even_if_redis_has_forgotten_some(
+    store: Ledger, settings: Settings
+) -> None:
+    before = seed_registry(store, settings)
+    store.run(ledger.unregister(["lora:demo-floor"]))
+    known = look(store)
+    with redis.Redis.from_url(settings.redis_url) as client:  # as after a crash that lost the last change
+        client.set("pw:registry_version", before.version)
+        client.decr("pw:changes")
+    store.run(ledger.unregister(["lora:demo-frame"]))
+
+    assert look(store).version != known.version
+
+
+def test_a_worker_that_asks_for_its_turn_again_has_it_still(store: Ledger, settings: Settings) -> None:
+    for name in ("one", "two"):
+        store.run(ledger.beat(name, "{}", settings, []))
+
+    assert [store.run(ledger.take_turn(name, settings)) for name in ("one", "one", "two")] == [
+        *(True, True, False)
+    ]
+
+
+def test_a_load_that_runs_does_not_make_the_wait_look_shorter(store: Ledger, settings: Settings) -> None:
+    claimed(store, settings, "load")
+    for _ in range(4):
+        store.run(ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest=""))
+    claim = store.run(ledger.claim("worker", "token", settings, ()))
+    assert claim is not None
+    with redis.Redis.from_url(settings.redis_url) as client:
+        started = int(client.hget(f"pw:job:{claim.job_id}", "started_ms") or 0)
+        client.hset(f"pw:job:{claim.job_id}", "started_ms", started - 1000)
+        store.run(ledger.finish(claim.job_id, "token", JobState.SUCCEEDED, Outcome()))
+        pace = float(client.get("pw:pace") or 0)
+
+    assert pace * make_spec().cost == pytest.approx(1000, rel=0.1)
 
 
 def test_a_tenant_has_at_most_as_many_open_jobs_as_its_key_allows(store: Ledger, settings: Settings) -> None:

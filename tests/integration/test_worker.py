@@ -12,6 +12,7 @@ from typing import Any
 
 import celery
 import numpy as np
+import psutil
 import pytest
 
 from deploy import commands
@@ -232,3 +233,23 @@ def test_the_watchdog_ends_a_process_whose_device_hangs() -> None:
     ended_with = subprocess.run([sys.executable, "-c", HANG], timeout=60, capture_output=True, check=False)
 
     assert ended_with.returncode == os.EX_SOFTWARE
+
+
+def test_a_full_disk_fails_the_job_with_a_reason_and_leaves_the_worker_well(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    with running_worker(settings, tmp_path / "worker.log") as worker:
+        process = psutil.Process(worker.pid)
+        _, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+        process.rlimit(psutil.RLIMIT_FSIZE, (50_000, hard))  # the log has room, a picture has not
+        failed = ended(store, submit(store, settings, bell, width=256, height=256))
+        process.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+        done = ended(store, submit(store, settings, bell))
+
+        assert worker.poll() is None
+    assert failed.state is JobState.FAILED
+    assert failed.outcome is not None
+    assert failed.outcome.reason == "The pictures could not be stored on the server."
+    assert done.state is JobState.SUCCEEDED
+    folder = settings.data_dir / "generations"
+    assert [path.name for path in folder.iterdir() if path.is_file()] == list(done.spec.file_names)

@@ -99,8 +99,8 @@ class Installed:
     def default(self, kind: ModelKind) -> Place | None:
         return _place(self.snapshot.default(kind))
 
-    def ids(self, kind: ModelKind) -> tuple[str, ...]:
-        return self.snapshot.ids(kind)
+    def here(self, kind: ModelKind) -> list[Place]:
+        return [Place(entry, Path(entry.path)) for entry in self.snapshot.all(kind)]
 
 
 def installed(**tables: Any) -> Installed:

@@ -325,9 +325,15 @@ def test_the_list_shows_no_more_of_a_key_than_its_id(command: Command, file: Pat
     ],
 )
 def test_a_mistake_is_a_sentence_and_changes_nothing(
-    command: Command, file: Path, words: str, sentence: str
+    command: Command,
+    file: Path,
+    words: str,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     command("add kept")
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))  # a file is locked before it is missed
     before = file.read_text()
 
     with pytest.raises(Refused, match=re.escape(sentence)):

@@ -48,7 +48,9 @@ class GpuWorker:
         registry = Registry(store)
         models = RegisteredModels(registry, Files(installer))
         library = Library(settings, Precision.choose(settings.device, settings.dtype), models)
-        seed_registry(store, settings)
+        given = registry.look().updates  # before anything is read that an update could change
+        if registry.look().is_empty:  # else gateways keep it up to date
+            seed_registry(store, settings)
         _preload(library)
         engine = Engine(
             lane_width=settings.lane_width,
@@ -56,7 +58,7 @@ class GpuWorker:
             on_fatal=end_process,
             make_room=library.make_room,
         )
-        orders = Orders(clear_cache=partial(_clear_cache, library), restart=request_end)
+        orders = Orders(given, clear_cache=partial(_clear_cache, library), restart=request_end)
         self._leases = LeaseKeeper(name, settings, store, library, orders)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         outcomes = Outcomes(store, bell, storage.drop_inputs)
@@ -64,7 +66,7 @@ class GpuWorker:
         stores = Stores(storage, spool, sealer)
         buckets = S3Storages(sealer, settings.temp_life_s, IN_BACKGROUND)
         self._uploader = Uploader(spool, buckets.open)
-        making = Making(settings, Studio(library, engine), registry, inputs=storage, stores=stores)
+        making = Making(settings, Studio(library, engine), models, inputs=storage, stores=stores)
         self._slot = Slot(
             name, settings, store, making=making, leases=self._leases, bell=bell, outcomes=outcomes
         )
@@ -95,14 +97,15 @@ def _clear_cache(library: Library) -> None:
 
 
 def _preload(library: Library) -> None:
-    """All checkpoints that there is room for; one that is broken must not keep the others from work."""
-    model_ids, failures = library.checkpoints(), []
-    for model_id in model_ids:
+    """All checkpoints that there is room for; one that is broken must not keep the others from work, nor
+    those that were loaded by the API keep a better one from being loaded."""
+    entries, failures = library.checkpoints(), []
+    for entry in entries:
         try:
-            library.preload(model_id)
+            library.preload(entry.model_id)
         except GenerationFailed as exc:
             failures.append(exc)
-    if failures and len(failures) == len(model_ids):
+    if failures and len(failures) == len(entries) and not any(entry.recipe for entry in entries):
         raise failures[0]
 
 

@@ -7,12 +7,13 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared import ledger
 from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
 from shared.jobs import JobState, LoadSpec, Outcome
-from shared.ledger import Claim, Ledger
+from shared.ledger import Claim, Ledger, Registered
 from shared.registry import Entry
 from shared.registry.reading import Registry
 from shared.settings import Settings
@@ -80,24 +81,31 @@ class Loader:
 
     def _run(self) -> None:
         while not self._draining.is_set():
-            try:
-                self._forget()
-                worked = self._claim_and_load()
-            except LedgerUnavailable:
-                worked = False
-            except Exception:
-                logger.exception("loader failed")
-                worked = False
-            if not worked:
+            self._guarded(self._forget)
+            if not self._guarded(self._claim_and_load):
                 self._draining.wait(self._settings.beat_s)
 
-    def _forget(self) -> None:
+    def _guarded(self, step: Callable[[], bool]) -> bool:
+        """What one step can't do must not keep the loader from the other."""
+        try:
+            return step()
+        except LedgerUnavailable:
+            return False
+        except Exception:
+            logger.exception("loader failed")
+            return False
+
+    def _forget(self) -> bool:
         """Let go of entries that were dropped: their weights, and their files on this machine."""
         dropped = self._registry.look().dropped
-        for entry_id in dropped - self._forgotten:
-            self._installer.remove(entry_id)
         self._library.forget(dropped)
+        for entry_id in dropped - self._forgotten:
+            try:
+                self._installer.remove(entry_id)
+            except OSError as exc:
+                logger.warning("files not removed", extra={"entry": entry_id, "reason": str(exc)})
         self._forgotten = dropped
+        return True
 
     def _claim_and_load(self) -> bool:
         """Whether there was anything to load."""
@@ -145,15 +153,25 @@ class Loader:
         try:
             _require_family(entry, spec)
             self._library.try_out(Place(entry, self._installer.place_of(entry)))
+            effort.check()
             self._register(entry, hold.claim, spec)
-        except (GenerationFailed, Cancelled):
+        except LedgerUnavailable:  # another attempt will find the files here
+            raise
+        except Exception:
             self._installer.remove(entry.entry_id)
             raise
 
     def _register(self, entry: Entry, claim: Claim, spec: LoadSpec) -> None:
-        stamped = entry.model_copy(update={"loaded_at": time.time(), "rank": spec.rank})
-        if not self._ledger.run(ledger.register(stamped, claim, seeded=spec.seeded)):
-            raise Cancelled("The lease was lost.")
+        before = self._registry.look().find(entry.kind, entry.model_id)
+        rank = min(spec.rank, before.rank) if before else spec.rank  # who replaces the default is the default
+        stamped = entry.model_copy(update={"loaded_at": time.time(), "rank": rank})
+        match self._ledger.run(ledger.register(stamped, claim, seeded=spec.seeded)):
+            case Registered.LOST:
+                raise Cancelled("The lease was lost.")
+            case Registered.SUPERSEDED:
+                raise GenerationFailed(
+                    f"Model {entry.model_id} was deleted, or loaded anew, after this load was asked for."
+                )
         logger.info(
             "model registered", extra={"model_id": entry.model_id, "kind": entry.kind, "bytes": entry.bytes}
         )

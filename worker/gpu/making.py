@@ -3,10 +3,10 @@
 from shared.errors import GenerationFailed
 from shared.jobs import JobSpec, LoadSpec, Outcome, Role
 from shared.pictures import read_mask, read_picture
-from shared.registry.reading import Registry
 from shared.settings import Settings
 from shared.storage import FolderStorage, Stores
 from worker.gpu.leases import Hold
+from worker.gpu.models.registered import RegisteredModels
 from worker.gpu.studio import Inputs, Studio
 from worker.gpu.studio.files import files_of
 
@@ -20,14 +20,14 @@ class Making:
         self,
         settings: Settings,
         studio: Studio,
-        registry: Registry,
+        models: RegisteredModels,
         *,
         inputs: FolderStorage,
         stores: Stores,
     ) -> None:
         self._settings = settings
         self._studio = studio
-        self._registry = registry
+        self._models = models
         self._inputs_folder = inputs
         self._stores = stores
 
@@ -42,8 +42,9 @@ class Making:
         spec = hold.claim.spec
         if isinstance(spec, LoadSpec):
             raise GenerationFailed("This is no job for a slot.")
-        target = self._registry.look().targets[spec.target] if spec.target else None
-        made = self._studio.make(spec, self._inputs(spec), hold.attach)
+        target = self._models.registry.look().targets[spec.target] if spec.target else None
+        with self._models.watched(spec, hold.attach):
+            made = self._studio.make(spec, self._inputs(spec), hold.attach)
         files = zip(spec.file_names, files_of(spec, made), strict=True)
         is_there = [self._stores.write(name, content, target) for name, content in files]
         if all(is_there):

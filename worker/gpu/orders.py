@@ -16,7 +16,11 @@ class Orders:
     To restart it waits for its turn, so that not all workers are away at once.
     """
 
-    def __init__(self, *, clear_cache: Callable[[], object], restart: Callable[[], object]) -> None:
+    def __init__(
+        self, updates: int, *, clear_cache: Callable[[], object], restart: Callable[[], object]
+    ) -> None:
+        """`updates`: how often one was ordered before this worker read its settings."""
+        self._updates = updates
         self._clear_cache = clear_cache
         self._restart = restart
         self._heard: Mapping[str, int] | None = None
@@ -29,8 +33,10 @@ class Orders:
 
     def hear(self, given: Mapping[str, int]) -> None:
         before, self._heard = self._heard, given
-        if before is None:
-            return
+        if (
+            before is None
+        ):  # starting takes a while, and an update that was ordered meanwhile is not in it yet
+            before = {**given, Order.UPDATE: self._updates}
         new = {order for order in Order if given.get(order, 0) > before.get(order, 0)}
         if Order.CLEAR_CACHE in new:
             logger.info("order followed", extra={"order": Order.CLEAR_CACHE})

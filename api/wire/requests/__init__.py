@@ -4,7 +4,7 @@ from api.wire.requests.body import GivenPicture, Here, JobBody, ModelId, Needed,
 from api.wire.requests.control import ControlNet
 from api.wire.requests.film import Text2Video
 from api.wire.requests.flux import FluxImg2Img, FluxText2Img
-from api.wire.requests.models import LoadModel, LoadModelV2, LoadVae, SyncModels
+from api.wire.requests.models import LoadModel, LoadModelV2, LoadTerms, LoadVae, SyncModels
 from api.wire.requests.painting import Img2Img, Inpaint, Text2Img
 from api.wire.requests.single import Enlarge, NsfwImageCheck, SuperResolution
 
@@ -20,6 +20,7 @@ __all__ = [
     "JobBody",
     "LoadModel",
     "LoadModelV2",
+    "LoadTerms",
     "LoadVae",
     "ModelId",
     "Needed",

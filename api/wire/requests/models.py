@@ -1,13 +1,14 @@
 """Bodies of the routes that load, look for and delete models."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.wire.loose import AnyScalar, OptionalText, Switch
 from api.wire.requests.body import Id, one_of, wrong
+from shared.ip_adapters import IP_ADAPTERS
 from shared.jobs import LoadSpec, ModelSource, Origin
 from shared.registry import ModelKind
 from shared.sealing import Sealer
@@ -42,6 +43,15 @@ FORMATS = ("ckpt", "safetensors", "pt", "diffusers")
 Address = Annotated[str, Field(min_length=1, max_length=4000)]
 
 
+class LoadTerms(NamedTuple):
+    """What the gateway adds to a body to make it a job."""
+
+    sealer: Sealer
+    allowed_private_hosts: Collection[str]
+    public_url: str
+    entry_id: str
+
+
 class LoadBody(BaseModel):
     """What all of them take."""
 
@@ -59,20 +69,18 @@ class LoadBody(BaseModel):
     track_id: AnyScalar = None
     """Comes back in the webhook with the JSON type that it was sent with."""
 
-    def load(
-        self, *, kind: ModelKind, model_id: str, address: str, sealer: Sealer, public_url: str, entry_id: str
-    ) -> LoadSpec:
+    def load(self, terms: LoadTerms, *, kind: ModelKind, model_id: str, address: str) -> LoadSpec:
         revision: Literal["fp16", "fp32", ""] = "fp16" if self.revision == "fp16" else "fp32"
         return LoadSpec(
             model_id=model_id,
             model_kind=kind,
-            source=source_of(address, sealer),
+            source=source_of(address, terms),
             revision=revision if self.revision else "",
             config=self.config or "",
             webhook=self.webhook,
             track_id=self.track_id,
-            file_prefix=entry_id,
-            public_url=public_url,
+            file_prefix=terms.entry_id,
+            public_url=terms.public_url,
         )
 
 
@@ -94,16 +102,16 @@ class LoadModel(LoadBody):
     @model_validator(mode="after")
     def _id_can_be_used(self) -> Self:
         require_id("model_id", self.model_id)
+        if self.model_type == ModelKind.IP_ADAPTER and self.model_id not in IP_ADAPTERS:
+            raise wrong("model_id", f"of an IP-Adapter must be one of {', '.join(IP_ADAPTERS)}")
         return self
 
-    def to_spec(self, sealer: Sealer, public_url: str, entry_id: str) -> LoadSpec:
+    def to_spec(self, terms: LoadTerms) -> LoadSpec:
         spec = self.load(
+            terms,
             kind=MODEL_TYPES[self.model_type],
             model_id=self.model_id,
             address=self.url,
-            sealer=sealer,
-            public_url=public_url,
-            entry_id=entry_id,
         )
         return spec.model_copy(
             update={
@@ -130,15 +138,13 @@ class LoadModelV2(LoadBody):
         require_id("model_id", self.model_id)
         return self
 
-    def to_spec(self, sealer: Sealer, public_url: str, entry_id: str) -> LoadSpec:
+    def to_spec(self, terms: LoadTerms) -> LoadSpec:
         category = MODEL_CATEGORIES[self.model_category]
         spec = self.load(
+            terms,
             kind=category.kind,
             model_id=self.model_id,
             address=self.url,
-            sealer=sealer,
-            public_url=public_url,
-            entry_id=entry_id,
         )
         return spec.model_copy(update={"format": self.model_format, "families": category.families})
 
@@ -158,14 +164,12 @@ class LoadVae(LoadBody):
         require_id("vae_id", self.vae_id)
         return self
 
-    def to_spec(self, sealer: Sealer, public_url: str, entry_id: str) -> LoadSpec:
+    def to_spec(self, terms: LoadTerms) -> LoadSpec:
         spec = self.load(
+            terms,
             kind=ModelKind.VAE,
             model_id=self.vae_id,
             address=self.vae_url,
-            sealer=sealer,
-            public_url=public_url,
-            entry_id=entry_id,
         )
         return spec.model_copy(update={"format": self.vae_type or ""})
 
@@ -173,12 +177,12 @@ class LoadVae(LoadBody):
 AnyLoadBody = LoadModel | LoadModelV2 | LoadVae
 
 
-def source_of(address: str, sealer: Sealer) -> ModelSource:
-    """Raises `BadRequest` for a URL with a token in it that can't be kept secret here."""
+def source_of(address: str, terms: LoadTerms) -> ModelSource:
+    """Raises `BadRequest` for a URL that would not be asked, or whose token can't be kept secret here."""
     if page := HUB_PAGE.fullmatch(address):
         return ModelSource(origin=Origin.HUB, shown=page[1])
     if address[:8].lower().startswith(("http://", "https://")):
-        return url_source(address, sealer)
+        return url_source(address, terms.sealer, terms.allowed_private_hosts)
     if HUB_ID.fullmatch(address) and not address.startswith("."):
         return ModelSource(origin=Origin.HUB, shown=address)
     return ModelSource(origin=Origin.PATH, shown=address.removeprefix("./"))

@@ -25,6 +25,7 @@ local function enqueue(id)
   redis.call('HSET', key('job', id), 'state', 'queued', 'progress', '0')
   redis.call('HDEL', key('job', id), 'token', 'worker')
   redis.call('ZREM', key('leases'), id)
+  redis.call('SREM', key('loading'), id)
   if job[3] == '1' then -- no slot's work, and no bell's: each worker looks for it by itself
     redis.call('ZADD', key('loads'), job[4], id)
     return
@@ -63,17 +64,24 @@ local function webhook_bell_wanted(webhook_queue, now)
   return 0
 end
 
--- What is registered (models, and where to store) is an entry, which never changes: jobs use it by its id for as
--- long as they are open. `names` says which entry a name means now.
+-- What is registered (models, and where to store) is an entry: jobs use it by its id for as long as they are open.
+-- `names` says which entry a name means now, `named_by` which of two that would take a name is the later one.
+local function registry_changed()
+  local time = redis.call('TIME') -- so that no version comes twice, even if Redis has lost its last second
+  redis.call('SET', key('registry_version'), time[1] .. '.' .. time[2] .. '-' .. redis.call('INCR', key('changes')))
+end
+
+local function latest() return tonumber(redis.call('GET', key('next_id')) or '0') + 1 end
+
 local function drop(entry, now)
   redis.call('HDEL', key('entries'), entry)
   redis.call('SREM', key('retired'), entry)
   redis.call('ZADD', key('dropped'), now, entry)
-  redis.call('INCR', key('registry_version'))
+  registry_changed()
 end
 
 local function retire(entry, now)
-  redis.call('INCR', key('registry_version'))
+  registry_changed()
   if redis.call('HEXISTS', key('uses'), entry) == 1 then
     redis.call('SADD', key('retired'), entry)
   else
@@ -81,20 +89,27 @@ local function retire(entry, now)
   end
 end
 
-local function register(name, entry, content, now)
+local function register(name, entry, content, by, now)
   local before = redis.call('HGET', key('names'), name)
   redis.call('HSET', key('entries'), entry, content)
   redis.call('HSET', key('names'), name, entry)
+  redis.call('HSET', key('named_by'), name, by)
   redis.call('SREM', key('retired'), entry)
   redis.call('ZREM', key('dropped'), entry)
-  redis.call('INCR', key('registry_version'))
-  if before and before ~= entry then retire(before, now) end
+  registry_changed()
+  if not before or before == entry then return end
+  if string.sub(name, 1, 3) == 's3:' then -- links that were given lead there until it is taken back
+    redis.call('HSET', key('names'), 'old ' .. name .. ' ' .. before, before)
+  else
+    retire(before, now)
+  end
 end
 
 local function unregister(name, now)
   local entry = redis.call('HGET', key('names'), name)
   if not entry then return 0 end
   redis.call('HDEL', key('names'), name)
+  redis.call('HSET', key('named_by'), name, latest())
   retire(entry, now)
   return 1
 end
@@ -120,6 +135,7 @@ local function settle(id, state, outcome, now)
   stop_using(job[4] or '', now)
   if redis.call('HINCRBY', key('open_of'), job[5], -1) <= 0 then redis.call('HDEL', key('open_of'), job[5]) end
   redis.call('ZREM', key('leases'), id)
+  redis.call('SREM', key('loading'), id)
   redis.call('ZREM', key('open'), id)
   redis.call('INCRBY', key('backlog'), -tonumber(job[1]))
   redis.call('HINCRBY', key('totals'), state, 1)
@@ -142,7 +158,8 @@ local function measure_pace(id, progress, weight, now)
   local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
   local done = job[2] * progress
   if done <= 0 then return end -- a load of a model
-  local sample = (now - job[1]) / done / math.max(1, redis.call('ZCARD', key('leases')))
+  local making = redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('loading'))
+  local sample = (now - job[1]) / done / math.max(1, making)
   local pace = tonumber(redis.call('GET', key('pace')) or sample)
   redis.call('SET', key('pace'), exact(pace + weight * (sample - pace)))
 end

@@ -30,7 +30,7 @@ from worker.gpu.installing.found import FLUX, SD1, SD2, SDXL
 from worker.gpu.installing.hub import Hub, Repository
 from worker.gpu.installing.json_files import read_json
 from worker.gpu.installing.pickles import settle_indexes
-from worker.gpu.installing.places import below
+from worker.gpu.installing.places import below, require_closed
 from worker.gpu.installing.wholeness import check_network
 
 FOLDER = "configs"
@@ -114,7 +114,10 @@ class ConfigDesk:
     def _local(self, said: str) -> LocalConfigs | None:
         """None for what is no folder here, and so may be the hub's."""
         folder = below(self._models_folder, said)
-        return LocalConfigs(folder) if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        require_closed(folder, self._models_folder)
+        return LocalConfigs(folder)
 
     def _from_hub(self, address: str) -> HubConfigs:
         folder = self._models_folder / FOLDER / f"hub--{address.replace('/', '--')}"

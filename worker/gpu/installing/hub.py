@@ -12,14 +12,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils._headers import build_hf_headers
 
 from shared.download import too_large
 from shared.errors import GenerationFailed
@@ -128,8 +127,8 @@ class Hub:
 
     def _wanted(self, repository: Repository, path: str) -> Wanted:
         url = f"{self._url}/{repository.name}/resolve/{quote(repository.commit, safe='')}/{quote(path)}"
-        headers = build_hf_headers(library_name="printworks")
-        credentials = {name: value for name, value in headers.items() if name.lower() == "authorization"}
+        token = get_token()
+        credentials = {"Authorization": f"Bearer {token}"} if token else {}
         return Wanted(url, credentials, repository.files[path].sha256, {401: GATED, 403: GATED})
 
 

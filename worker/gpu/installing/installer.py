@@ -68,10 +68,8 @@ class Installer:
 
     def remove(self, entry_id: str) -> None:
         """Delete the entry's files, if there are any of ours, and what an attempt to install it left."""
-        place, doomed = (
-            self._folder / _ENTRY_ID.validate_python(entry_id),
-            self._folder / (REMOVING + entry_id),
-        )
+        place = self._folder / _ENTRY_ID.validate_python(entry_id)
+        doomed = self._folder / f"{REMOVING}{entry_id}"
         shutil.rmtree(doomed, ignore_errors=True)  # what a process left that died over it
         if read_record(place) is not None:
             place.replace(doomed)
@@ -93,9 +91,8 @@ class Installer:
         )
         digest = arrival.sha256 or _digest(arrival.place, effort)
         kept = Keeper(spec, workplace.kept, desk, unpickling).keep(arrival, effort)
+        files = digests(kept.place, effort)
         is_ours = kept.place.is_relative_to(workplace.kept)
-        files = digests(workplace.kept if is_ours else kept.place, effort)
-        path = kept.place.relative_to(workplace.kept) if is_ours else kept.place
         entry = Entry(
             entry_id=spec.file_prefix,
             model_id=spec.model_id,
@@ -107,7 +104,7 @@ class Installer:
             bytes=sum(file.bytes for file in files),
             sha256=digest or digest_of_all(files),
             loaded_at=time.time(),
-            path=str(path),
+            path=str(kept.place.relative_to(workplace.kept) if is_ours else kept.place),
             rank=spec.rank,
         )
         effort.check()

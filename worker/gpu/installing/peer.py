@@ -1,6 +1,7 @@
 """Fetches a model that another server of ours has, as it keeps it: its entry, and each of its files."""
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +22,16 @@ _REFUSALS = {
     404: "the other server has no such model any more: send the request again",
 }
 NO_RECORD = "what the other server says of it makes no sense: it may be of another version"
+_LONGEST_MESSAGE = 300
+
+
+class Refusal(BaseModel):
+    """What a server answers that has nothing to give, whatever the status."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["error"]
+    message: str
 
 
 class Copy(BaseModel):
@@ -29,8 +40,15 @@ class Copy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     entry: Entry
+    is_folder: bool
     files: tuple[ManifestFile, ...]
-    """Relative to the model's folder; of a model of one file, its name."""
+    """Relative to the model's folder; of a model that is none, the one file's name."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its files can be had, and kept apart from all others."""
+        is_whole = len(self.files) > 0 if self.is_folder else len(self.files) == 1
+        return is_whole and all(is_inside(each.path) and each.sha256 for each in self.files)
 
 
 class Peer:
@@ -62,19 +80,28 @@ class Peer:
                 url = f"{self._url}/{spec.peer_entry}/files/{quote(file.path)}"
                 self._fetcher.fetch(self._wanted(url, file.sha256), place, effort, tell)
             done += file.bytes
-        alone = copy.files[0].path if len(copy.files) == 1 else ""
-        return copy.entry, folder / alone  # a model of one file is that file
+        return copy.entry, folder if copy.is_folder else folder / copy.files[0].path
 
     def _copy(self, entry_id: str, file: Path, effort: Effort) -> Copy:
         file.unlink(missing_ok=True)
         self._fetcher.fetch(self._wanted(f"{self._url}/{entry_id}"), file, effort, lambda *_: None)
+        told = file.read_bytes()
         try:
-            copy = Copy.model_validate_json(file.read_bytes())
+            copy = Copy.model_validate_json(told)
         except ValidationError:
-            raise GenerationFailed(NO_RECORD) from None
-        if not copy.files or not all(is_inside(each.path) and each.sha256 for each in copy.files):
+            raise GenerationFailed(_why_none(told)) from None
+        if not copy.is_sound:
             raise GenerationFailed(NO_RECORD)
         return copy
 
     def _wanted(self, url: str, sha256: str = "") -> Wanted:
         return Wanted(url, self._credentials, sha256, _REFUSALS)
+
+
+def _why_none(told: bytes) -> str:
+    """What there is instead of a record."""
+    try:
+        message = Refusal.model_validate_json(told).message
+    except ValidationError:
+        return NO_RECORD
+    return f"the other server says: {message[:_LONGEST_MESSAGE]}"

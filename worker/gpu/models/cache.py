@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
-    """`version` tells apart what has had the same name at different times."""
+    """`version` tells apart what has had the same name at different times: the entries that it was loaded
+    from."""
 
     kind: str
     name: str
@@ -95,7 +96,7 @@ class Shelf:
             unused = [
                 key
                 for key, entry in self._entries.items()
-                if entry.users == 0 and (versions is None or key.version in versions)
+                if entry.users == 0 and (versions is None or any(each in key.version for each in versions))
             ]
             for key in unused:
                 self._evict(key)

@@ -165,9 +165,9 @@ class Catalogue:
         """A video model, or a checkpoint that the installed motion adapter sets in motion."""
         place = self._places.find(ModelKind.VIDEO, video_id) or self._find(ModelKind.CHECKPOINT, video_id)
         motion = self._places.default(ModelKind.MOTION)
-        adapter = motion.path if motion else None
+        adapter, moved_by = (motion.path, motion.entry.entry_id) if motion else (None, "")
         return Wanted(
-            Key(ModelKind.VIDEO, video_id, place.entry.entry_id),
+            Key(ModelKind.VIDEO, video_id, f"{place.entry.entry_id} {moved_by}"),
             partial(load_video_model, video_id, place.path, self._precision, adapter),
             expected_bytes(place.path, self._precision, adapter),
             measured_bytes,

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from shared.errors import GenerationFailed
 from shared.hints import HINT_TYPES, Tool
 from shared.jobs import CheckSpec, EnlargementSpec, FilmSpec, JobSpec, PictureSpec, given_pixels
-from shared.registry import ModelKind
+from shared.registry import Entry, ModelKind
 from shared.settings import Settings
 from worker.gpu.enlarging import FaceEnhancer, Upscaler, largest_pixels
 from worker.gpu.filming import VideoModel
@@ -89,9 +89,9 @@ class Library:
         """Let go of these entries of the registry, which no job uses any more."""
         self._shelf.evict_unused(entry_ids)
 
-    def checkpoints(self) -> tuple[str, ...]:
-        """Ids of those that are registered now."""
-        return self._models.current().ids(ModelKind.CHECKPOINT)
+    def checkpoints(self) -> list[Entry]:
+        """Those that are registered now, and lie on this machine already."""
+        return [place.entry for place in self._models.current().here(ModelKind.CHECKPOINT)]
 
     def preload(self, model_id: str) -> None:
         """Load a checkpoint, if there is room for it: no other is let go for it."""
@@ -101,7 +101,7 @@ class Library:
 
     def try_out(self, place: Place) -> None:
         """Load what was just installed, as a job would; raises `GenerationFailed` if that can't be done."""
-        wanted = self._catalogue(Only(place)).first_of(place)
+        wanted = self._catalogue(Only(place, self._models.current())).first_of(place)
         with self._shelf.borrow([wanted] if wanted else []):
             pass
 

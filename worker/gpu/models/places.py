@@ -24,25 +24,26 @@ class Places(Protocol):
     def default(self, kind: ModelKind) -> Place | None:
         """The server's own choice of this kind."""
 
-    def ids(self, kind: ModelKind) -> tuple[str, ...]:
-        """Of this kind, the default first."""
+    def here(self, kind: ModelKind) -> list[Place]:
+        """What of this kind lies on this machine already, the default first."""
 
 
 @dataclass(frozen=True)
 class Only:
-    """A single model: one that was just installed and is tried out."""
+    """One model that was just installed and is tried out, and the tools that it may need."""
 
     place: Place
+    others: Places
 
     def find(self, kind: ModelKind, model_id: str) -> Place | None:
         entry = self.place.entry
         return self.place if (entry.kind, entry.model_id) == (kind, model_id) else None
 
     def default(self, kind: ModelKind) -> Place | None:
-        return self.place if self.place.entry.kind is kind else None
+        return self.place if self.place.entry.kind is kind else self.others.default(kind)
 
-    def ids(self, kind: ModelKind) -> tuple[str, ...]:
-        return (self.place.entry.model_id,) if self.place.entry.kind is kind else ()
+    def here(self, kind: ModelKind) -> list[Place]:
+        return [self.place] if self.place.entry.kind is kind else []
 
 
 class Models(Protocol):

@@ -1,8 +1,10 @@
 """The registered models as this machine has them: a job gets the entries that it pinned."""
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from shared.errors import GenerationFailed
 from shared.jobs import JobSpec, LoadSpec, spec_from_json
@@ -10,6 +12,13 @@ from shared.registry import Entry, ModelKind, Snapshot, name_of
 from shared.registry.reading import Registry
 from worker.gpu.installing import Effort, Installer
 from worker.gpu.models.places import Place, Places
+
+Attach = Callable[[Effort], None]
+"""Gets what is done for a job, to watch or to cancel it."""
+
+
+def _nobody(_: Effort) -> None:
+    """Watches nothing."""
 
 
 class Files:
@@ -20,21 +29,31 @@ class Files:
         self._fetching: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def place(self, entry: Entry) -> Place:
-        """Raises `GenerationFailed` if the files can't be had."""
-        path = self._installer.place_of(entry)
-        if not path.exists() and entry.recipe:
+    def is_here(self, entry: Entry) -> bool:
+        return self._installer.place_of(entry).exists()
+
+    def place(self, entry: Entry, attach: Attach = _nobody) -> Place:
+        """Raises `GenerationFailed` if the files can't be had, or are not the same any more."""
+        if not self.is_here(entry):
             with self._lock:
                 fetching = self._fetching.setdefault(entry.entry_id, threading.Lock())
             with fetching:
-                self._fetch(entry)
-        return Place(entry, path)
+                if not self.is_here(entry):
+                    self._fetch(entry, attach)
+        return Place(entry, self._installer.place_of(entry))
 
-    def _fetch(self, entry: Entry) -> None:
-        spec = spec_from_json(entry.recipe)
-        if not isinstance(spec, LoadSpec):
-            raise GenerationFailed(f"{entry.model_id} can't be loaded on the server.")
-        self._installer.install(spec, Effort())
+    def _fetch(self, entry: Entry, attach: Attach) -> None:
+        spec = spec_from_json(entry.recipe) if entry.recipe else None
+        if not isinstance(spec, LoadSpec) or Path(entry.path).is_absolute():
+            raise GenerationFailed(f"The files of {entry.model_id} are not on the server any more.")
+        effort = Effort()
+        attach(effort)
+        fetched = self._installer.install(spec, effort)
+        if fetched.sha256 != entry.sha256:  # jobs were promised what was registered
+            self._installer.remove(entry.entry_id)
+            raise GenerationFailed(
+                f"Model {entry.model_id} has changed at its source since it was loaded: load it again."
+            )
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,7 @@ class Pinned:
     pins: Mapping[str, str]
     snapshot: Snapshot
     files: Files
+    attach: Attach = _nobody
 
     def find(self, kind: ModelKind, model_id: str) -> Place | None:
         return self._place(self.pins.get(name_of(kind, model_id)))
@@ -51,13 +71,13 @@ class Pinned:
     def default(self, kind: ModelKind) -> Place | None:
         return self._place(self.pins.get(kind))
 
-    def ids(self, kind: ModelKind) -> tuple[str, ...]:
-        names = (name.partition(":") for name in self.pins)
-        return tuple(model_id for each, _, model_id in names if each == kind and model_id)
+    def here(self, kind: ModelKind) -> list[Place]:
+        entries = [self.snapshot.entries.get(entry_id) for entry_id in set(self.pins.values())]
+        return _here([entry for entry in entries if entry and entry.kind is kind], self.files)
 
     def _place(self, entry_id: str | None) -> Place | None:
         entry = self.snapshot.entries.get(entry_id or "")
-        return self.files.place(entry) if entry else None
+        return self.files.place(entry, self.attach) if entry else None
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,7 @@ class Current:
 
     snapshot: Snapshot
     files: Files
+    attach: Attach = _nobody
 
     def find(self, kind: ModelKind, model_id: str) -> Place | None:
         return self._place(self.snapshot.find(kind, model_id))
@@ -73,24 +94,42 @@ class Current:
     def default(self, kind: ModelKind) -> Place | None:
         return self._place(self.snapshot.default(kind))
 
-    def ids(self, kind: ModelKind) -> tuple[str, ...]:
-        return self.snapshot.ids(kind)
+    def here(self, kind: ModelKind) -> list[Place]:
+        return _here(self.snapshot.all(kind), self.files)
 
     def _place(self, entry: Entry | None) -> Place | None:
-        return self.files.place(entry) if entry else None
+        return self.files.place(entry, self.attach) if entry else None
 
 
+@dataclass(frozen=True)
 class RegisteredModels:
     """The `Models` of a worker that has a ledger."""
 
-    def __init__(self, registry: Registry, files: Files) -> None:
-        self._registry = registry
-        self._files = files
+    registry: Registry
+    files: Files
+    _attached: dict[str, Attach] = field(default_factory=dict)
 
     def of(self, spec: JobSpec) -> Places:
-        """Raises `LedgerUnavailable`."""
-        return Pinned(spec.pins, self._registry.look(), self._files)
+        """Raises `LedgerUnavailable`. A job that pins nothing was accepted when there was nothing to pin."""
+        attach = self._attached.get(spec.file_prefix, _nobody)
+        snapshot = self.registry.look()
+        if not spec.pins:
+            return Current(snapshot, self.files, attach)
+        return Pinned(spec.pins, snapshot, self.files, attach)
 
     def current(self) -> Places:
         """Raises `LedgerUnavailable`."""
-        return Current(self._registry.look(), self._files)
+        return Current(self.registry.look(), self.files)
+
+    @contextmanager
+    def watched(self, spec: JobSpec, attach: Attach) -> Iterator[None]:
+        """While the block runs, what has to be fetched for this job is attached."""
+        self._attached[spec.file_prefix] = attach
+        try:
+            yield
+        finally:
+            del self._attached[spec.file_prefix]
+
+
+def _here(entries: list[Entry], files: Files) -> list[Place]:
+    return [files.place(entry) for entry in entries if files.is_here(entry)]
