@@ -20,13 +20,14 @@ import torch
 from deploy.demo.judge import judge
 from deploy.ports import free_port
 from shared.settings import DEMO
+from tests.support.clients import a_png, in_base64
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import LocalCluster, running, running_cluster
 from tests.support.receiver import Receiver, running_receiver
 from tests.support.waiting import wait_until
 
 ROOT = "/api/v1/enterprise"
-LONG = {"width": 256, "height": 256, "num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
+LONG = {"width": 256, "height": 256, "num_inference_steps": 50, "samples": 2, "instant_response": "yes"}
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -73,6 +74,26 @@ def test_a_red_circle_on_a_blue_background_is_that(cluster: LocalCluster) -> Non
 
     right = [(one.colour, one.background, one.shape) == ("red", "blue", "circle") for one in seen]
     assert sum(right) >= 3, seen
+
+
+def test_an_uploaded_picture_can_be_started_from(cluster: LocalCluster) -> None:
+    upload = {
+        "key": "demo",
+        "image_type": "png",
+        "base64_image": in_base64(a_png("red")),
+    }
+    uploaded = httpx.post(f"{cluster.url}{ROOT}/upload_image", json=upload).json()
+
+    wanted = {"key": "demo", "model_id": "demo", "prompt": "a red circle", "width": 64, "height": 64}
+    begun = {"init_image": uploaded["image_url"], "strength": 0.2, "num_inference_steps": 5}
+    made = httpx.post(f"{cluster.url}{ROOT}/img2img", json=wanted | begun, timeout=60).json()
+
+    assert list(uploaded) == ["status", "message", "image_url"]
+    assert (uploaded["status"], uploaded["message"]) == ("success", "image uploaded")
+    assert made["status"] == "success", made
+    assert made["meta"]["init_image"] == uploaded["image_url"]
+    red, green, blue = np.asarray(download_picture(made["output"][0])).mean((0, 1))
+    assert red > 2 * max(green, blue)
 
 
 def test_the_same_request_gives_the_same_picture(cluster: LocalCluster) -> None:
@@ -142,14 +163,14 @@ def test_an_instant_answer_is_followed_by_the_pictures(cluster: LocalCluster) ->
 def test_a_worker_killed_in_mid_job_costs_time_and_nothing_else(
     cluster: LocalCluster, receiver: Receiver
 ) -> None:
-    wanted = {"num_inference_steps": 50, "samples": 4, "instant_response": "yes"}
+    wanted = {"num_inference_steps": 50, "samples": 2, "instant_response": "yes"}
     job_id = text2img(cluster, **wanted, webhook=receiver.url)["id"]
     wait_until(lambda: jobs_running(cluster))
 
     cluster.process("worker.gpu.app").kill()
 
     wait_until(lambda: is_done(cluster, job_id), within_s=30)
-    assert len({download_picture(link).tobytes() for link in fetch(cluster, job_id)["output"]}) == 4
+    assert len({download_picture(link).tobytes() for link in fetch(cluster, job_id)["output"]}) == 2
     wait_until(lambda: receiver.requests)
     text2img(cluster, webhook=receiver.url)  # a second webhook of the first job would come before this one's
     wait_until(lambda: len(receiver.requests) == 2)

@@ -2,9 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +167,9 @@ class Here:
         return self.post("load_model", headers={"Idempotency-Key": sent_as} if sent_as else None, **fields)
 
     @property
-    def queued(self) -> int:
-        return self.store.run(ledger.stats()).queued
+    def begun(self) -> int:
+        """How many loads there ever were."""
+        return self.store.run(ledger.stats()).totals["accepted"]
 
     def work(self, state: JobState) -> str:
         """Take the load that waits longest and end it like this; the model's id."""
@@ -185,11 +185,8 @@ class Here:
                 source=spec.source.shown,
             )
             assert self.store.run(ledger.register(entry, claim, seeded=False))
-        self.store.run(ledger.finish(claim, state, Outcome(reason="why"), self.settings))
+        self.store.run(ledger.finish(claim.job_id, claim.token, state, Outcome(reason="why")))
         return spec.model_id
-
-
-Start = Callable[..., Here]
 
 
 @pytest.fixture
@@ -216,21 +213,21 @@ def test_what_is_being_copied_is_not_copied_twice_but_what_failed_or_was_deleted
     """All in one, because each thing follows from the one before."""
     assert "3 more are still being copied" in here.sync()["tip"]
     here.sync()
-    assert here.queued == 3
+    assert here.begun == 3
 
     failed = here.work(JobState.FAILED)
     here.sync()
-    assert here.queued == 3
+    assert here.begun == 4
 
     done = {here.work(JobState.SUCCEEDED) for _ in range(3)}
     assert done == {failed, "set", *MODELS}
     here.sync()
-    assert here.queued == 0
+    assert here.begun == 4
 
     assert here.post("delete_model", model_id="first")["status"] == "success"
     here.sync()
     here.sync()
-    assert here.queued == 1
+    assert here.begun == 5
 
 
 def test_what_was_begun_is_told_although_not_all_could_be(here: Here) -> None:
@@ -239,9 +236,10 @@ def test_what_was_begun_is_told_although_not_all_could_be(here: Here) -> None:
     assert begun["status"] == "success"
     assert "1 more are still being copied" in begun["tip"]
     assert "2 more were not begun: Rate limit exceeded. Maximum 1 queued requests allowed." in begun["tip"]
-    assert here.queued == 1
+    assert here.begun == 1
 
-    here.load(key=BUSY) if here.work(JobState.FAILED) else None
+    here.work(JobState.FAILED)
+    here.load(key=BUSY)
     assert here.sync(BUSY)["code"] == "rate_limited"
 
 
@@ -252,5 +250,14 @@ def test_a_load_that_is_sent_again_under_its_key_is_the_same(here: Here) -> None
     assert again == first
     assert len({said["id"] for said in [first, *others]}) == 4
     assert here.load("key-1", model_id="another")["code"] == "idempotency_conflict"
-    assert here.load("", model_id="x" * 3)["status"] == "success"
     assert here.load("k" * 256)["message"] == "Idempotency-Key must be 1 to 255 characters long"
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://169.254.169.254/latest", "https://user:token@h.org/x"])
+def test_a_url_that_would_not_be_asked_is_refused_at_once(other: tuple[str, Settings], url: str) -> None:
+    body = {"key": ADMIN, "url": url, "model_id": "m", "model_type": "lora"}
+
+    said = httpx.post(f"{other[0]}{ROOT}/load_model", json=body).json()
+
+    assert (said["status"], said["code"]) == ("error", "validation_error")
+    assert said["message"].startswith("url must ")

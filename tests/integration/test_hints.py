@@ -74,8 +74,8 @@ def test_a_type_without_a_network_has_its_hint_or_a_reason(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind, tool in HINT_TYPES.items() if tool])
-def test_a_type_whose_network_is_missing_says_which_setting_brings_it(kind: str) -> None:
-    with pytest.raises(GenerationFailed, match="PRINTWORKS_"):
+def test_a_type_whose_network_is_missing_says_which_kind_of_model_brings_it(kind: str) -> None:
+    with pytest.raises(GenerationFailed, match="install a model of the kind"):
         make_hint(kind, square(), seed=1, mask=None, networks={}, run=no_network)
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -347,6 +348,29 @@ def test_a_server_that_is_not_there_is_told_at_once(workshop: Workshop) -> None:
 
     assert time.monotonic() - began < workshop.settings.model_stall_s / 2
     assert sentence == "its server can't be reached."
+
+
+def test_what_was_left_unfinished_goes_in_time_and_what_is_being_made_stays(
+    workshop: Workshop, lora: bytes
+) -> None:
+    page = FilePage(lora, holds_after=1000)
+    with running_site({"/lora": page}) as site, ThreadPoolExecutor() as pool:
+        spec = from_url(ModelKind.LORA, f"{site.url}/lora")
+        effort = Effort()
+        installing = pool.submit(workshop.install, spec, effort)
+        wait_until(lambda: page.sent and page.sent[0] >= 1000)
+
+        workshop.installer.remove(spec.file_prefix)
+        workshop.installer.remove_abandoned(-1)
+        assert any(name.startswith(".installing-") for name in workshop.files)
+        effort.cancel(keeping_files=True)
+        with pytest.raises(Cancelled):
+            installing.result(10)
+        workshop.installer.remove_abandoned(3600)
+        assert any(name.startswith(".installing-") for name in workshop.files)
+        workshop.installer.remove_abandoned(-1)
+
+    assert workshop.files == []
 
 
 @contextlib.contextmanager

@@ -388,12 +388,12 @@ def test_an_image_encoder_that_is_not_whole_is_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize("load", [load_ip_weights, load_image_encoder])
-def test_an_adapter_that_is_not_installed_is_refused_with_those_that_are(
+def test_an_adapter_whose_files_are_not_there_is_refused_with_what_lacks(
     own_folder: Path, load: Callable[..., object]
 ) -> None:
     (own_folder / IP_ADAPTERS[PLUS].weights).unlink()
 
-    with pytest.raises(GenerationFailed, match="plus-face_sd15 is not installed on this server: send one of"):
+    with pytest.raises(GenerationFailed, match="plus-face_sd15 lacks files on this server"):
         load(PLUS, own_folder, ON_CPU)
 
 

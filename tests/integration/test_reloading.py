@@ -11,23 +11,27 @@ import pytest
 
 from shared import ledger
 from shared.broker import Bell, make_celery
-from shared.errors import GenerationFailed
+from shared.errors import Cancelled, GenerationFailed
 from shared.jobs import Job, JobState, LoadSpec, LoraUse, ModelSource, Origin
 from shared.ledger import Ledger
 from shared.registry import Entry, ModelKind, Snapshot, name_of
 from shared.seeding import seed_registry
-from shared.settings import Settings
+from shared.settings import DEMO, Settings
 from tests.support import tiny
 from tests.support.installing import Workshop, from_url
 from tests.support.jobs import make_key, make_spec
 from tests.support.lora_files import diffusers_lora
-from tests.support.models import entry_of, write_models_file
+from tests.support.model_files import FilePage
+from tests.support.models import entry_of, installed, write_models_file
 from tests.support.pictures import read_picture
 from tests.support.processes import running_worker
 from tests.support.site import answer, running_site
 from tests.support.studio import running_studio
 from tests.support.waiting import wait_until
-from worker.gpu.models.registered import Files
+from worker.gpu.installing import Effort
+from worker.gpu.models.catalogue import Catalogue
+from worker.gpu.models.precision import Precision
+from worker.gpu.models.registered import Current, Files
 
 JOBS = 40
 SEED = 5
@@ -179,3 +183,60 @@ def test_files_that_can_not_be_had_again_fail_the_job_with_a_sentence(tmp_path: 
 
     with pytest.raises(GenerationFailed, match="can't be reached"):
         Files(workshop.installer).place(entry)
+
+
+def test_files_that_changed_at_their_source_are_not_taken_for_what_was_registered(
+    versions: Versions, tmp_path: Path
+) -> None:
+    first, second = Workshop(tmp_path / "first"), Workshop(tmp_path / "second")
+    pages = {"/style.safetensors": answer(versions.loras[0].read_bytes())}
+    with running_site(pages) as site:
+        spec = from_url(ModelKind.LORA, f"{site.url}/style.safetensors")
+        entry = first.install(spec).model_copy(update={"recipe": spec.model_dump_json()})
+        pages["/style.safetensors"] = answer(versions.loras[1].read_bytes())
+
+        with pytest.raises(GenerationFailed, match="has changed at its source"):
+            Files(second.installer).place(entry)
+
+    assert second.files == []
+
+
+def test_a_fetch_for_a_job_is_watched_and_can_be_ended(versions: Versions, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    page = FilePage(versions.loras[0].read_bytes(), holds_after=100)
+    with running_site({"/style.safetensors": page}) as site, ThreadPoolExecutor() as pool:
+        spec = from_url(ModelKind.LORA, f"{site.url}/style.safetensors")
+        entry = entry_of(ModelKind.LORA, "style", "unused").model_copy(
+            update={"path": "style.safetensors", "recipe": spec.model_dump_json()}
+        )
+        efforts: list[Effort] = []
+        placing = pool.submit(Files(workshop.installer).place, entry, efforts.append)
+        wait_until(lambda: page.sent and page.sent[0] >= 100)
+
+        efforts[0].cancel()
+
+        with pytest.raises(Cancelled):
+            placing.result(10)
+
+
+def test_a_film_is_made_with_the_motion_adapter_that_its_job_pinned() -> None:
+    settings, precision = Settings(), Precision.choose("cpu", "fp32")
+    keys = {
+        Catalogue(settings, precision, installed(motion_adapter=DEMO / "motion")).video("demo").key
+        for _ in range(2)  # each time an entry of its own
+    }
+
+    assert len(keys) == 2
+
+
+def test_only_what_lies_on_this_machine_is_loaded_at_the_start(tmp_path: Path) -> None:
+    here = entry_of(ModelKind.CHECKPOINT, "here", DEMO / "model")
+    away = here.model_copy(update={"model_id": "away", "entry_id": str(uuid.uuid4()), "path": "model"})
+    snapshot = Snapshot(
+        names={"checkpoint:here": here.entry_id, "checkpoint:away": away.entry_id},
+        entries={entry.entry_id: entry for entry in (here, away)},
+    )
+
+    places = Current(snapshot, Files(Workshop(tmp_path).installer)).here(ModelKind.CHECKPOINT)
+
+    assert [place.entry.model_id for place in places] == ["here"]

@@ -8,7 +8,7 @@ from shared.schedulers import SCHEDULERS
 from tests.support.studio import demo_spec, images, running_studio
 
 ASKED = prompts.MAIN[:12]
-STEPS, SIDE = 30, 64
+STEPS, SIDE = 20, 64
 
 
 @pytest.fixture(scope="module")

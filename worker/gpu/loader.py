@@ -25,6 +25,9 @@ from worker.gpu.outcomes import Outcomes
 
 logger = logging.getLogger(__name__)
 
+ABANDONED_AFTER_S = 24 * 3600.0
+"""A load that was cut off is gone on with long before."""
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -105,6 +108,7 @@ class Loader:
             except OSError as exc:
                 logger.warning("files not removed", extra={"entry": entry_id, "reason": str(exc)})
         self._forgotten = dropped
+        self._installer.remove_abandoned(ABANDONED_AFTER_S)
         return True
 
     def _claim_and_load(self) -> bool:
@@ -149,7 +153,7 @@ class Loader:
             raise GenerationFailed("This is no load of a model.")
         effort = Effort()
         hold.attach(Loading(hold, effort))
-        entry = self._installer.install(spec, effort).model_copy(update={"recipe": spec.model_dump_json()})
+        entry = _with_recipe(self._installer.install(spec, effort), spec)
         try:
             _require_family(entry, spec)
             self._library.try_out(Place(entry, self._installer.place_of(entry)))
@@ -175,6 +179,12 @@ class Loader:
         logger.info(
             "model registered", extra={"model_id": entry.model_id, "kind": entry.kind, "bytes": entry.bytes}
         )
+
+
+def _with_recipe(entry: Entry, spec: LoadSpec) -> Entry:
+    """What another machine does to get the very same files, whatever its source holds by then."""
+    source = spec.source.model_copy(update={"shown": entry.source})
+    return entry.model_copy(update={"recipe": spec.model_copy(update={"source": source}).model_dump_json()})
 
 
 def _require_family(entry: Entry, spec: LoadSpec) -> None:

@@ -61,6 +61,11 @@ class Repository:
     commit: str
     files: Mapping[str, Content]
 
+    @property
+    def address(self) -> str:
+        """Of this very state of it."""
+        return f"{self.name}@{self.commit}"
+
     def bytes_of(self, paths: Iterable[str]) -> int:
         return sum(self.files[path].bytes for path in paths)
 

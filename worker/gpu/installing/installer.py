@@ -30,7 +30,7 @@ from worker.gpu.installing.records import (
 )
 from worker.gpu.installing.room import NO_ROOM, is_full
 from worker.gpu.installing.sources import Sources
-from worker.gpu.installing.workplace import Workplace
+from worker.gpu.installing.workplace import UNFINISHED, Workplace
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +67,24 @@ class Installer:
         return entry.place(self._folder)
 
     def remove(self, entry_id: str) -> None:
-        """Delete the entry's files, if there are any of ours, and what an attempt to install it left."""
-        place = self._folder / _ENTRY_ID.validate_python(entry_id)
-        doomed = self._folder / f"{REMOVING}{entry_id}"
-        shutil.rmtree(doomed, ignore_errors=True)  # what a process left that died over it
-        if read_record(place) is not None:
-            place.replace(doomed)
-        for folder in (doomed, Workplace(self._folder, entry_id).folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Delete the entry's files, if there are any of ours, and what an attempt to install it left: unless
+        one is being made just now."""
+        workplace = Workplace(self._folder, _ENTRY_ID.validate_python(entry_id))
+        with workplace.idle() as is_idle:
+            if not is_idle:
+                return
+            place, doomed = self._folder / entry_id, self._folder / (REMOVING + entry_id)
+            shutil.rmtree(doomed, ignore_errors=True)  # what a process left that died over it
+            if read_record(place) is not None:
+                place.replace(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def remove_abandoned(self, older_than_s: float) -> None:
+        """Delete what attempts left that nobody has gone on with for so long."""
+        for folder in self._folder.glob(f"{UNFINISHED}*"):
+            if time.time() - _last_written(folder) > older_than_s:
+                with Workplace(self._folder, folder.name.removeprefix(UNFINISHED)).idle():
+                    pass
 
     def _installed(self, spec: LoadSpec) -> Entry | None:
         return read_record(self._folder / spec.file_prefix)
@@ -98,7 +108,7 @@ class Installer:
             model_id=spec.model_id,
             kind=spec.model_kind,
             family=kept.found.family or arrival.family,
-            source=spec.source.shown,
+            source=arrival.address or spec.source.shown,
             format=spec.format or kept.format,
             revision=kept.precision,
             bytes=sum(file.bytes for file in files),
@@ -112,6 +122,15 @@ class Installer:
             write_record(entry, workplace.kept)
             workplace.publish()
         return entry
+
+
+def _last_written(folder: Path) -> float:
+    """Unix seconds; now, if it is just going away."""
+    times = []
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=time.time())
 
 
 def _digest(place: Path, effort: Effort) -> str:

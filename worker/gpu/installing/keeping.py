@@ -49,6 +49,8 @@ class Arrival:
     """As its source tells."""
     is_ours: bool = True
     """It may be moved and changed."""
+    address: str = ""
+    """Where exactly these files are found again, if it is not quite where they were asked for."""
 
 
 @dataclass(frozen=True)

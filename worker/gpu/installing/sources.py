@@ -66,8 +66,8 @@ class Sources:
         self._hub.fetch(repository, names, place, effort)
         if len(names) == 1 and spec.model_kind not in SETS:
             (name,) = names.values()
-            return Arrival(place / name, name)
-        return Arrival(place, repository.name)
+            return Arrival(place / name, name, address=repository.address)
+        return Arrival(place, repository.name, address=repository.address)
 
     def _from_path(self, spec: LoadSpec, _: Path, __: Effort) -> Arrival:
         place = below(self._settings.models_folder, spec.source.shown)

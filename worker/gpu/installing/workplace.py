@@ -57,6 +57,24 @@ class Workplace:
             with contextlib.suppress(OSError):  # it is not empty: there will be, or is, another attempt
                 self.folder.rmdir()
 
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[bool]:
+        """Whether no attempt is being made, nor begins while the block runs; what others left is deleted."""
+        if not self.folder.parent.is_dir():
+            yield True
+            return
+        descriptor = self._try_lock()
+        if descriptor is None:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._clear()
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+
     def publish(self) -> None:
         """The entry's files appear in their place, on disk to stay."""
         for folder, _, files in os.walk(self.kept):
