@@ -1,7 +1,6 @@
 """Routes that say in which S3 bucket files are stored, and the one that signs links into private buckets."""
 
 import asyncio
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +17,6 @@ from api.wire.s3 import SERVED, ResetS3, UpdateS3
 from api.wire.sentences import parse
 from shared import ledger
 from shared.errors import BadRequest
-from shared.registry import target_name
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import S3Details, S3Storage, S3Target
@@ -36,11 +34,13 @@ links = APIRouter(tags=["files"])
     "/update_s3", openapi_extra=json_body(UpdateS3), summary="Store files in an S3 bucket from now on"
 )
 async def update_s3(request: Request) -> JSONResponse:
-    """Taken only if an object could be written and read there."""
+    """Taken only if an object could be written and read there. Links into the bucket before it go on."""
     gateway, caller = await administered(request)
     wanted = parse(UpdateS3, caller.body)
-    sealed, tips = await checked(wanted, gateway.settings)
-    call = ledger.register_target(wanted.deploy_type, f"s3-{uuid.uuid4()}", sealed)
+    target, tips = await checked(wanted, gateway.settings)
+    call = ledger.register_target(
+        wanted.deploy_type, target.entry_id(wanted.deploy_type), target.sealed(Sealer(gateway.settings))
+    )
     await gateway.ledger.run(call)
     if wanted.deploy_type not in SERVED:
         tips = (*tips, f"No endpoint of this server makes files of the deploy type {wanted.deploy_type}.")
@@ -49,9 +49,11 @@ async def update_s3(request: Request) -> JSONResponse:
 
 @router.post("/reset_s3", openapi_extra=json_body(ResetS3), summary="Store files on the server again")
 async def reset_s3(request: Request) -> JSONResponse:
+    """The credentials are forgotten once no job needs them, and links into private buckets end with them."""
     gateway, caller = await administered(request)
     wanted = parse(ResetS3, caller.body)
-    known = await gateway.ledger.run(ledger.unregister([target_name(wanted.deploy_type)]))
+    names = (await gateway.registry.look()).target_names(wanted.deploy_type)
+    known = await gateway.ledger.run(ledger.unregister(names))
     tips = () if known else (f"There were none for the deploy type {wanted.deploy_type}.",)
     return _done("S3 details reset successfully", tips)
 
@@ -72,8 +74,8 @@ async def stored(request: Request, target: str, name: str) -> Response:
 
 async def checked(
     wanted: UpdateS3, settings: Settings, within_s: float = TRIAL_S
-) -> tuple[str, tuple[str, ...]]:
-    """The sealed target, and what is to be said of it. Raises `BadRequest` if it can't be used."""
+) -> tuple[S3Target, tuple[str, ...]]:
+    """The target, and what is to be said of it. Raises `BadRequest` if it can't be used."""
     trying = asyncio.get_running_loop().run_in_executor(_TRYING, _tried, wanted, settings)
     try:
         return await asyncio.wait_for(trying, within_s)
@@ -84,7 +86,7 @@ async def checked(
         ) from None
 
 
-def _tried(wanted: UpdateS3, settings: Settings) -> tuple[str, tuple[str, ...]]:
+def _tried(wanted: UpdateS3, settings: Settings) -> tuple[S3Target, tuple[str, ...]]:
     details = S3Details(
         endpoint_url=wanted.endpoint_url,
         region_name=wanted.region_name,
@@ -95,8 +97,8 @@ def _tried(wanted: UpdateS3, settings: Settings) -> tuple[str, tuple[str, ...]]:
         bucket=wanted.bucket or "",
     )
     target = S3Target.given(details, settings.allow_private_hosts)
-    sealed = target.sealed(Sealer(settings))
-    return sealed, S3Storage(target, settings.temp_life_s).check()
+    target.sealed(Sealer(settings))  # refused before anything is tried, if it could not be kept
+    return target, S3Storage(target, settings.temp_life_s).check()
 
 
 def _done(message: str, tips: tuple[str, ...]) -> JSONResponse:

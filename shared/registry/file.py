@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import Misconfigured
+from shared.ip_adapters import IP_ADAPTERS
 from shared.registry.entry import Entry, ModelId, ModelKind
 from shared.registry.snapshot import name_of
 
@@ -49,6 +50,8 @@ class FileModel(BaseModel):
     def _has_one_source(self) -> Self:
         if sum(each is not None for each in (self.path, self.hub, self.url)) != 1:
             raise ValueError("needs exactly one of path, hub and url")
+        if self.kind is ModelKind.IP_ADAPTER and self.id not in IP_ADAPTERS:
+            raise ValueError(f"id of an ip_adapter must be one of {', '.join(IP_ADAPTERS)}")
         return self
 
 

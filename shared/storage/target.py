@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 import socket
+import uuid
 from collections.abc import Collection
 from typing import Self
 
@@ -15,6 +16,7 @@ from shared.sealing import Sealer
 from shared.storage.endpoint import Endpoint, endpoint_of
 
 DEFAULT_REGION = "us-east-1"
+_PLACES = uuid.UUID("a3c1d3f0-0b0e-4b55-9f0e-7d1a3e6c2b90")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CREDENTIAL = re.compile(r"[!-~]{1,256}")
 _FOLDER_PART = re.compile(r"[A-Za-z0-9_.-]+")
@@ -81,6 +83,12 @@ class S3Target(BaseModel):
     def files_url(self) -> str:
         """A file's link is this, a slash and its name; empty if links are signed."""
         return self.public_url.rstrip("/")
+
+    def entry_id(self, deploy_type: str) -> str:
+        """Of its entry in the registry: the same for the same place, so that credentials can be replaced
+        under the links that lead there."""
+        place = (deploy_type, self.endpoint_url, self.bucket, self.image_directory, self.public_url)
+        return f"s3-{uuid.uuid5(_PLACES, json.dumps(place))}"
 
     def key(self, name: str) -> str:
         """The object's, for a file's name."""

@@ -277,7 +277,11 @@ def test_a_private_buckets_links_lead_through_the_server(world: World) -> None:
     assert uploaded["status"] == "success", uploaded
     assert httpx.get(uploaded["image_url"], follow_redirects=True).status_code == 200
     assert httpx.get(link.replace("-0.png", "-1.png"), follow_redirects=True).status_code == 404
+    world.use_bucket(public_url=None)  # as after the credentials were replaced
+    world.use_bucket()
+    assert httpx.get(link, follow_redirects=True).status_code == 200
     world.post("reset_s3")
+    assert httpx.get(link).status_code == 404
 
 
 @pytest.mark.parametrize(

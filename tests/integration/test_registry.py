@@ -124,6 +124,7 @@ def test_what_was_deleted_or_replaced_since_stays_so_until_its_line_changes(
         ("models: [{kind: lora, id: x, path: y, sha: 1}]", "models.0.sha"),
         ("models: [{kind: lora, id: x, url: 'ftp://y'}]", "models.0.url"),
         ("models: [{kind: lora, id: x, path: y}, {kind: lora, id: x, hub: a/b}]", "lora:x is there twice"),
+        ("models: [{kind: ip_adapter, id: mine, hub: a/b}]", "must be one of ip-adapter_sdxl"),
         ("models: {", "can't be read"),
         ("other: []", "other"),
     ],
