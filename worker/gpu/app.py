@@ -21,6 +21,7 @@ from shared.sealing import Sealer
 from shared.seeding import seed_registry
 from shared.settings import Settings
 from shared.storage import IN_BACKGROUND, FolderStorage, S3Storages, Spool, Stores, Uploader
+from worker.gpu.attending import Attendant
 from worker.gpu.engine import Engine
 from worker.gpu.installing import Installer
 from worker.gpu.leases import LeaseKeeper
@@ -30,7 +31,6 @@ from worker.gpu.models.library import Library
 from worker.gpu.models.precision import Precision
 from worker.gpu.models.registered import Files, RegisteredModels
 from worker.gpu.orders import Orders
-from worker.gpu.outcomes import Outcomes
 from worker.gpu.slot import Slot
 from worker.gpu.studio import Studio
 from worker.gpu.watchdog import Watchdog
@@ -61,16 +61,16 @@ class GpuWorker:
         orders = Orders(given, clear_cache=partial(_clear_cache, library), restart=request_end)
         self._leases = LeaseKeeper(name, settings, store, library, orders)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
-        outcomes = Outcomes(store, bell, storage.drop_inputs)
+        attendant = Attendant(store, bell, self._leases, storage.drop_inputs)
         spool = Spool(settings.data_dir / "spool")
         stores = Stores(storage, spool, sealer)
         buckets = S3Storages(sealer, settings.temp_life_s, IN_BACKGROUND)
         self._uploader = Uploader(spool, buckets.open)
         making = Making(settings, Studio(library, engine), models, inputs=storage, stores=stores)
         self._slot = Slot(
-            name, settings, store, making=making, leases=self._leases, bell=bell, outcomes=outcomes
+            name, settings, store, making=making, leases=self._leases, bell=bell, attendant=attendant
         )
-        self._loader = Loader(name, settings, store, installer, library, self._leases, outcomes)
+        self._loader = Loader(name, settings, store, installer, library, attendant)
         engine.start()
         Watchdog(engine, settings.step_timeout_s).start()
         self._leases.start()

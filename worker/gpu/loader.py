@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from shared import ledger
 from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
-from shared.jobs import JobState, LoadSpec, Outcome
+from shared.jobs import LoadSpec, Outcome
 from shared.ledger import Claim, Ledger, Registered
 from shared.registry import Entry
 from shared.registry.reading import Registry
 from shared.settings import Settings
+from worker.gpu.attending import Attendant
 from worker.gpu.installing import Effort, Installer
-from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.gpu.leases import Ending, Hold
 from worker.gpu.models.library import Library
 from worker.gpu.models.places import Place
-from worker.gpu.outcomes import Outcomes
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +55,14 @@ class Loader:
         store: Ledger,
         installer: Installer,
         library: Library,
-        leases: LeaseKeeper,
-        outcomes: Outcomes,
+        attendant: Attendant,
     ) -> None:
         self._worker = worker
         self._settings = settings
         self._ledger = store
         self._installer = installer
         self._library = library
-        self._leases = leases
-        self._outcomes = outcomes
+        self._attendant = attendant
         self._registry = Registry(store)
         self._forgotten: frozenset[str] = frozenset()
         self._draining = threading.Event()
@@ -116,38 +114,12 @@ class Loader:
         claim = self._ledger.run(ledger.claim_load(self._worker, secrets.token_hex(16), self._settings))
         if claim is None:
             return False
-        hold = Hold(claim)
-        self._leases.add(hold)
-        try:
-            self._work(hold)
-        finally:
-            self._leases.remove(hold)
+        self._attendant.attend(claim, self._load)
         return True
 
-    def _work(self, hold: Hold) -> None:
-        fields = {"job_id": hold.claim.job_id, "model_id": hold.claim.spec.model_id}
-        logger.info("load started", extra=fields | {"attempts": hold.claim.attempts})
-        started = time.monotonic()
-        try:
-            self._load(hold)
-        except Cancelled:
-            self._outcomes.give_up(hold)
-            return
-        except LedgerUnavailable:
-            self._outcomes.give_back(hold.claim)
-            return
-        except GenerationFailed as exc:
-            self._outcomes.finish(hold.claim, JobState.FAILED, Outcome(reason=exc.detail))
-            return
-        except Exception:
-            logger.exception("load failed", extra=fields)
-            self._outcomes.finish(hold.claim, JobState.FAILED, Outcome(reason="Failed, Try Again"))
-            return
-        seconds = time.monotonic() - started
-        self._outcomes.finish(hold.claim, JobState.SUCCEEDED, Outcome(generation_time_s=seconds))
-
-    def _load(self, hold: Hold) -> None:
+    def _load(self, hold: Hold) -> Outcome:
         """Install it, try it out, register it."""
+        started = time.monotonic()
         spec = hold.claim.spec
         if not isinstance(spec, LoadSpec):
             raise GenerationFailed("This is no load of a model.")
@@ -159,11 +131,11 @@ class Loader:
             self._library.try_out(Place(entry, self._installer.place_of(entry)))
             effort.check()
             self._register(entry, hold.claim, spec)
-        except LedgerUnavailable:  # another attempt will find the files here
+        except Exception as exc:
+            if not _goes_on(exc, hold):
+                self._installer.remove(entry.entry_id)
             raise
-        except Exception:
-            self._installer.remove(entry.entry_id)
-            raise
+        return Outcome(generation_time_s=time.monotonic() - started)
 
     def _register(self, entry: Entry, claim: Claim, spec: LoadSpec) -> None:
         before = self._registry.look().find(entry.kind, entry.model_id)
@@ -179,6 +151,12 @@ class Loader:
         logger.info(
             "model registered", extra={"model_id": entry.model_id, "kind": entry.kind, "bytes": entry.bytes}
         )
+
+
+def _goes_on(exc: Exception, hold: Hold) -> bool:
+    """Whether another attempt at the load will find the files here, or has them already."""
+    is_cancelled = isinstance(exc, Cancelled) and hold.ending is Ending.CANCELLED
+    return isinstance(exc, Cancelled | LedgerUnavailable) and not is_cancelled
 
 
 def _with_recipe(entry: Entry, spec: LoadSpec) -> Entry:

@@ -1,5 +1,7 @@
 """Makes what one job asks for and stores it, from its pictures in storage to its files."""
 
+import logging
+
 from shared.errors import GenerationFailed
 from shared.jobs import JobSpec, LoadSpec, Outcome, Role
 from shared.pictures import read_mask, read_picture
@@ -10,6 +12,9 @@ from worker.gpu.models.registered import RegisteredModels
 from worker.gpu.studio import Inputs, Studio
 from worker.gpu.studio.files import files_of
 
+logger = logging.getLogger(__name__)
+
+NOT_STORED = "The pictures could not be stored on the server."
 STORED_LATER = "S3 is away: the links will work when it is back and the files have been stored there."
 
 
@@ -37,8 +42,8 @@ class Making:
         return self._studio.library.loaded_ids
 
     def make(self, hold: Hold) -> Outcome:
-        """Raises `Cancelled`, `LedgerUnavailable`, `OSError` for what could not be stored, and what making it
-        does. Where to store is asked first: Redis may be away later."""
+        """Raises `GenerationFailed`, `BadPicture`, `Cancelled` or `LedgerUnavailable`. Where to store is
+        asked first: Redis may be away later."""
         spec = hold.claim.spec
         if isinstance(spec, LoadSpec):
             raise GenerationFailed("This is no job for a slot.")
@@ -46,7 +51,11 @@ class Making:
         with self._models.watched(spec, hold.attach):
             made = self._studio.make(spec, self._inputs(spec), hold.attach)
         files = zip(spec.file_names, files_of(spec, made), strict=True)
-        is_there = [self._stores.write(name, content, target) for name, content in files]
+        try:
+            is_there = [self._stores.write(name, content, target) for name, content in files]
+        except OSError as exc:
+            logger.exception("pictures not stored", extra={"job_id": hold.claim.job_id})
+            raise GenerationFailed(NOT_STORED) from exc
         if all(is_there):
             return made.outcome
         return made.outcome.model_copy(update={"tip": f"{made.outcome.tip} {STORED_LATER}".strip()})

@@ -1,4 +1,4 @@
-"""One job's way through the worker: claim, render, encode, store, finish. Runs in a Celery thread."""
+"""What a Celery thread does: claims a job and has it made."""
 
 import logging
 import secrets
@@ -6,13 +6,12 @@ import threading
 
 from shared import ledger
 from shared.broker import GPU_QUEUE, Bell
-from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
-from shared.jobs import JobState, Outcome
+from shared.errors import LedgerUnavailable
 from shared.ledger import Ledger
 from shared.settings import Settings
-from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.gpu.attending import Attendant
+from worker.gpu.leases import Ending, LeaseKeeper
 from worker.gpu.making import Making
-from worker.gpu.outcomes import Outcomes
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ class Slot:
         making: Making,
         leases: LeaseKeeper,
         bell: Bell,
-        outcomes: Outcomes,
+        attendant: Attendant,
     ) -> None:
         self._worker = worker
         self._settings = settings
@@ -37,7 +36,7 @@ class Slot:
         self._making = making
         self._leases = leases
         self._bell = bell
-        self._outcomes = outcomes
+        self._attendant = attendant
         self._draining = threading.Event()
 
     def drain(self) -> None:
@@ -64,33 +63,4 @@ class Slot:
             return
         if claim.bell_wanted:
             self._bell.ring(GPU_QUEUE)
-        hold = Hold(claim)
-        self._leases.add(hold)
-        try:
-            self._work(hold)
-        finally:
-            self._leases.remove(hold)
-
-    def _work(self, hold: Hold) -> None:
-        fields = {"job_id": hold.claim.job_id, "attempts": hold.claim.attempts}
-        logger.info("job started", extra=fields | {"model_id": hold.claim.spec.model_id})
-        try:
-            state, outcome = JobState.SUCCEEDED, self._making.make(hold)
-        except Cancelled:
-            self._outcomes.give_up(hold)
-            return
-        except LedgerUnavailable:
-            self._outcomes.give_back(hold.claim)
-            return
-        except (GenerationFailed, BadPicture) as exc:
-            state, outcome = JobState.FAILED, Outcome(reason=exc.detail)
-        except OSError:
-            logger.exception("pictures not stored", extra=fields)
-            state, outcome = (
-                JobState.FAILED,
-                Outcome(reason="The pictures could not be stored on the server."),
-            )
-        except Exception:
-            logger.exception("job failed", extra=fields)
-            state, outcome = JobState.FAILED, Outcome(reason="Failed, Try Again")
-        self._outcomes.finish(hold.claim, state, outcome)
+        self._attendant.attend(claim, self._making.make)
