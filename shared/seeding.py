@@ -32,10 +32,11 @@ def seed_registry(store: Ledger, settings: Settings) -> Snapshot:
 
 
 def _seed(model: Listed, rank: int, known: Snapshot) -> Seed:
-    entry, there = model.entry(rank), known.entries.get(model.entry_id)
-    if there is not None and there.rank != rank:
-        return Seed(model.name, model.entry_id, there.model_copy(update={"rank": rank}), is_revised=True)
-    return Seed(model.name, model.entry_id, entry)
+    there = known.entries.get(model.entry_id)
+    if there is None:
+        return Seed(model.name, model.entry_id, model.entry(rank))
+    revised = there.model_copy(update={"rank": rank})
+    return Seed(model.name, model.entry_id, revised, is_revised=revised != there)
 
 
 def _loads(models: Sequence[Listed], known: Snapshot, settings: Settings) -> list[LoadSpec]:

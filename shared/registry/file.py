@@ -9,6 +9,7 @@ Paths are used in place; what a hub or a URL holds is loaded when it is first na
 """
 
 import contextlib
+import hashlib
 import json
 import time
 import uuid
@@ -87,9 +88,10 @@ class Listed:
             kind=self.line.kind,
             family=self.line.family,
             source=str(self.line.path),
-            format=self.line.format,
+            format=self.line.format or _format(self.path),
             revision=self.line.revision,
             bytes=_bytes(self.path),
+            sha256=_sha256(self.path),
             loaded_at=time.time(),
             path=str(self.path),
             rank=rank,
@@ -117,6 +119,22 @@ def read_models(file: Path) -> list[Listed]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise Misconfigured(f"{file}: {twice} is there twice")
     return models
+
+
+def _format(path: Path) -> str:
+    """As far as this process can see it."""
+    if path.is_dir():
+        return "diffusers" if (path / "model_index.json").is_file() else "folder"
+    return path.suffix.removeprefix(".")
+
+
+def _sha256(path: Path) -> str:
+    """Of a file. Folders may have gigabytes, and a server should start at once."""
+    try:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _bytes(path: Path) -> int:

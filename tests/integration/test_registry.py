@@ -1,6 +1,6 @@
 """The registry in a real ledger: what is registered, what jobs pin, what goes when."""
 
-import json
+import hashlib
 import re
 import uuid
 from collections.abc import Callable
@@ -75,7 +75,12 @@ def test_the_demo_file_seeds_the_demo_model_and_its_companions(store: Ledger, se
     demo = snapshot.find(ModelKind.CHECKPOINT, "demo")
     assert demo is not None
     assert demo.place(settings.models_folder) == DEMO / "model"
-    assert demo.bytes > 1_000_000
+    assert (demo.bytes > 1_000_000, demo.format) == (True, "diffusers")
+    floor = snapshot.find(ModelKind.LORA, "demo-floor")
+    assert floor is not None
+    content = (DEMO / "loras" / "floor.safetensors").read_bytes()
+    assert (floor.sha256, floor.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert floor.format == "safetensors"
 
 
 def test_an_empty_file_seeds_nothing(store: Ledger, models: Models, tmp_path: Path) -> None:
@@ -441,20 +446,21 @@ def test_a_tenant_has_at_most_as_many_open_jobs_as_its_key_allows(store: Ledger,
 
 
 def test_the_wait_that_is_told_is_about_the_one_that_comes(store: Ledger, settings: Settings) -> None:
-    """Ten jobs of equal cost, one worker, half a second each by the ledger's own clock."""
+    """Ten jobs of equal cost on one worker, which has done half of the first one in a second."""
     for _ in range(10):
         store.run(ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest=""))
     before_anything_ran = store.run(ledger.stats()).backlog_s
     assert before_anything_ran > 0
     claim = store.run(ledger.claim("worker", "token", settings, ()))
     assert claim is not None
-    with_redis = json.dumps({"device": "none"})
-    held = [ledger.Held(claim.job_id, "token", 0.5)]
-    store.run(ledger.beat("worker", with_redis, settings, held))
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        started = int(client.hget(f"pw:job:{claim.job_id}", "started_ms") or 0)
+        client.hset(f"pw:job:{claim.job_id}", "started_ms", started - 1000)
 
-    first = store.run(ledger.stats()).backlog_s
-    store.run(ledger.beat("worker", with_redis, settings, [ledger.Held(claim.job_id, "token", 0.9)]))
+    store.run(ledger.beat("worker", "{}", settings, [ledger.Held(claim.job_id, "token", 0.5)]))
+    half = store.run(ledger.stats()).backlog_s
+    store.run(ledger.beat("worker", "{}", settings, [ledger.Held(claim.job_id, "token", 0.9)]))
     later = store.run(ledger.stats()).backlog_s
 
-    assert first > 0
-    assert later == pytest.approx(first * 9.1 / 9.5, rel=0.01)
+    assert half == pytest.approx(9.5 * 2, rel=0.1)
+    assert later == pytest.approx(half * 9.1 / 9.5, rel=0.01)

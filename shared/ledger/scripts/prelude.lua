@@ -157,7 +157,7 @@ end
 local function measure_pace(id, progress, weight, now)
   local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
   local done = job[2] * progress
-  if done <= 0 then return end -- a load of a model
+  if done <= 0 or now <= tonumber(job[1]) then return end -- a load of a model, or nothing to measure by
   local making = redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('loading'))
   local sample = (now - job[1]) / done / math.max(1, making)
   local pace = tonumber(redis.call('GET', key('pace')) or sample)
