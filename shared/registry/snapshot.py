@@ -81,9 +81,6 @@ class Snapshot:
         chosen = [entry for entry in named if kind is None or entry.kind is kind]
         return sorted(chosen, key=lambda entry: (entry.rank, entry.loaded_at, entry.model_id))
 
-    def ids(self, kind: ModelKind) -> tuple[str, ...]:
-        return tuple(entry.model_id for entry in self.all(kind))
-
     def default(self, kind: ModelKind) -> Entry | None:
         """The one that serves where no id is named."""
         return next(iter(self.all(kind)), None)

@@ -20,7 +20,7 @@ from shared.registry.reading import Registry
 from shared.seeding import seed_registry
 from shared.settings import DEMO, Settings
 from tests.support.jobs import make_key, make_spec
-from tests.support.models import entry_of
+from tests.support.models import entry_of, ids_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 Models = Callable[..., Settings]
@@ -71,7 +71,7 @@ def test_the_demo_file_seeds_the_demo_model_and_its_companions(store: Ledger, se
     snapshot = seed_registry(store, settings)
 
     assert set(snapshot.names) == DEMO_NAMES
-    assert snapshot.ids(ModelKind.LORA) == ("demo-floor", "demo-frame")
+    assert ids_of(snapshot, ModelKind.LORA) == ("demo-floor", "demo-frame")
     demo = snapshot.find(ModelKind.CHECKPOINT, "demo")
     assert demo is not None
     assert demo.place(settings.models_folder) == DEMO / "model"
@@ -102,7 +102,7 @@ def test_a_changed_file_adds_replaces_and_removes(store: Ledger, models: Models)
         store, models(checkpoint("kept"), checkpoint("changed", "motion"), checkpoint("new"))
     )
 
-    assert set(after.ids(ModelKind.CHECKPOINT)) == {"kept", "changed", "new"}
+    assert set(ids_of(after, ModelKind.CHECKPOINT)) == {"kept", "changed", "new"}
     assert after.names["checkpoint:kept"] == before.names["checkpoint:kept"]
     assert after.names["checkpoint:changed"] != before.names["checkpoint:changed"]
     assert after.dropped == {before.names["checkpoint:changed"], before.names["checkpoint:left"]}
@@ -115,9 +115,9 @@ def test_what_was_deleted_or_replaced_since_stays_so_until_its_line_changes(
     seed_registry(store, settings)
     store.run(ledger.unregister(["checkpoint:one"]))
 
-    assert seed_registry(store, settings).ids(ModelKind.CHECKPOINT) == ("two",)
+    assert ids_of(seed_registry(store, settings), ModelKind.CHECKPOINT) == ("two",)
     changed = models(checkpoint("one", "motion"), checkpoint("two"))
-    assert seed_registry(store, changed).ids(ModelKind.CHECKPOINT) == ("one", "two")
+    assert ids_of(seed_registry(store, changed), ModelKind.CHECKPOINT) == ("one", "two")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_deleted_model_stays_for_the_jobs_that_have_it(
     assert same == entry
 
     store.run(ledger.unregister(["checkpoint:one"]))
-    assert look(store).ids(ModelKind.CHECKPOINT) == ()
+    assert ids_of(look(store), ModelKind.CHECKPOINT) == ()
     assert entry in look(store).entries
     finish_one(store, settings)
     assert entry in look(store).entries
@@ -372,7 +372,7 @@ def test_the_order_of_the_file_decides_which_one_is_the_default(store: Ledger, m
 
     turned = seed_registry(store, models(checkpoint("two"), checkpoint("one")))
 
-    assert turned.ids(ModelKind.CHECKPOINT) == ("two", "one")
+    assert ids_of(turned, ModelKind.CHECKPOINT) == ("two", "one")
     assert turned.dropped == frozenset()
 
 

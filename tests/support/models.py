@@ -71,6 +71,11 @@ def snapshot_of(**tables: Any) -> Snapshot:
     return Snapshot(version="1", names=names, entries=ranked)
 
 
+def ids_of(models: Snapshot, kind: ModelKind) -> tuple[str, ...]:
+    """Of this kind, the default first."""
+    return tuple(entry.model_id for entry in models.all(kind))
+
+
 def write_models_file(file: Path, **tables: Any) -> Path:
     """The same as a models.yaml, for processes."""
     models = [
