@@ -1,14 +1,15 @@
 """Accepts jobs: the last checks, the pictures, then one call of the ledger. After it clients may hear yes."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 from fastapi import Request
 
 from api.body import Caller
 from api.context import Gateway
-from api.idempotency import Once, once
+from api.idempotency import once
 from api.pinning import pins_of
 from api.public_url import public_url
 from api.routes.families import Family
@@ -20,13 +21,19 @@ from shared.errors import (
     EntryGone,
     IdempotencyConflict,
     ModelNotFound,
-    RefusedAddress,
     TooManyJobs,
 )
 from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
 from shared.ledger import Accepted
-from shared.outbound import check_url
+from shared.outbound import require_url
 from shared.settings import Settings
+
+
+class Found(NamedTuple):
+    """What a job would use, as the registry had it at one moment."""
+
+    here: Here
+    pins: Mapping[str, str]
 
 
 async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobBody, family: Family) -> Job:
@@ -38,34 +45,40 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     sent = await once(request, caller)
     if sent.made:
         return await gateway.ledger.run(ledger.read(sent.made, caller.key.tenant))
-    here = await _here(gateway, family)
-    pins_of(wanted, here)  # before pictures are fetched for nothing
+    found = await _found(gateway, wanted, family)  # before pictures are fetched for nothing
     if wanted.webhook:
-        require_reachable("webhook", wanted.webhook, gateway.settings)
+        require_url("webhook", wanted.webhook, gateway.settings.allow_private_hosts)
     prefix, reached_at = str(uuid.uuid4()), public_url(gateway, request)
     inputs = await gateway.intake.take(
         wanted.pictures,
         tenant=caller.key.tenant,
         file_prefix=prefix,
         public_url=reached_at,
-        followed=partial(gateway.links.followed, here.models, reached_at),
+        followed=partial(gateway.links.followed, found.here.models, reached_at),
     )
 
-    def to_spec(here: Here) -> JobSpec:
-        target = here.models.target(family.deploy_type_of(wanted))
+    async def accept(found: Found) -> tuple[Accepted, JobSpec]:
+        models = found.here.models
+        target = models.target(family.deploy_type_of(wanted))
         terms = Terms(
-            here=here,
+            here=found.here,
             public_url=reached_at,
             file_prefix=prefix,
             inputs=inputs,
-            pins=pins_of(wanted, here),
+            pins=found.pins,
             target=target,
-            files_url=gateway.links.files_url(here.models, target, reached_at),
+            files_url=gateway.links.files_url(models, target, reached_at),
         )
-        return wanted.to_spec(terms)
+        spec = wanted.to_spec(terms)
+        _require_sane_size(spec, gateway.settings)
+        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=sent.key, digest=sent.digest)
+        return await gateway.ledger.run(call), spec
 
     try:
-        accepted, spec = await _accepted(gateway, caller, family, to_spec, sent)
+        try:
+            accepted, spec = await accept(found)
+        except EntryGone:  # what the job would use was deleted or replaced meanwhile
+            accepted, spec = await accept(await _found(gateway, wanted, family))
     except (BadRequest, ModelNotFound, IdempotencyConflict, TooManyJobs, EntryGone):
         gateway.storage.drop_inputs(prefix)  # after any other error the job may have been accepted
         raise
@@ -77,29 +90,9 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
 
 
-async def _here(gateway: Gateway, family: Family) -> Here:
-    return Here(gateway.settings, await gateway.registry.look(), family.dialect)
-
-
-async def _accepted(
-    gateway: Gateway,
-    caller: Caller,
-    family: Family,
-    to_spec: Callable[[Here], JobSpec],
-    sent: Once,
-) -> tuple[Accepted, JobSpec]:
-    """What the job would use may be deleted at this very moment: then it is looked up once more."""
-
-    async def attempt() -> tuple[Accepted, JobSpec]:
-        spec = to_spec(await _here(gateway, family))
-        _require_sane_size(spec, gateway.settings)
-        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=sent.key, digest=sent.digest)
-        return await gateway.ledger.run(call), spec
-
-    try:
-        return await attempt()
-    except EntryGone:
-        return await attempt()
+async def _found(gateway: Gateway, wanted: JobBody, family: Family) -> Found:
+    here = Here(gateway.settings, await gateway.registry.look(), family.dialect)
+    return Found(here, pins_of(wanted, here))
 
 
 async def made_before(gateway: Gateway, caller: Caller, job_id: int, prefix: str) -> Job:
@@ -108,14 +101,6 @@ async def made_before(gateway: Gateway, caller: Caller, job_id: int, prefix: str
     if job.spec.file_prefix != prefix:
         gateway.storage.drop_inputs(prefix)
     return job
-
-
-def require_reachable(field: str, url: str, settings: Settings) -> None:
-    """Raises `BadRequest` for a URL that we would not call."""
-    try:
-        check_url(url, settings.allow_private_hosts)
-    except RefusedAddress as exc:
-        raise BadRequest(f"{field} {exc.detail}") from None
 
 
 def _require_sane_size(spec: JobSpec, settings: Settings) -> None:

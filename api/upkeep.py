@@ -10,13 +10,11 @@ from api.context import Gateway
 from api.intake import Intake
 from api.links import Links
 from shared.api_keys import KeyRing
-from shared.errors import BadRequest, LedgerUnavailable, Misconfigured, PrintworksError
+from shared.errors import LedgerUnavailable, Misconfigured, PrintworksError
 from shared.ledger import Ledger
 from shared.registry.file import read_models
-from shared.sealing import Sealer
-from shared.seeding import seed_registry
+from shared.seeding import seed_registry, source_of
 from shared.settings import Settings
-from shared.sources import url_source
 from shared.storage import FolderStorage
 
 logger = logging.getLogger(__name__)
@@ -25,14 +23,9 @@ logger = logging.getLogger(__name__)
 def require_usable(settings: Settings) -> KeyRing:
     """The keys. Raises `Misconfigured` if a gateway must not serve with these settings."""
     settings.require_serviceable()
-    sealer = Sealer(settings)
     for model in read_models(settings.models_file):
-        if model.line.url is None:
-            continue
-        try:
-            url_source(model.line.url, sealer, settings.allow_private_hosts)
-        except BadRequest as exc:
-            raise Misconfigured(f"{settings.models_file}: {model.name}: {exc.detail}") from exc
+        if model.path is None:
+            source_of(model, settings)
     return KeyRing.from_settings(settings)
 
 

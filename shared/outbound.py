@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from shared.errors import RefusedAddress
+from shared.errors import BadRequest, RefusedAddress
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -45,6 +45,14 @@ def check_url(url: str, allowed_private_hosts: Collection[str]) -> None:
     literal = _literal(host)
     if literal is not None and not is_public(literal):
         raise RefusedAddress("must be a public address; this one is private")
+
+
+def require_url(field: str, url: str, allowed_private_hosts: Collection[str]) -> None:
+    """The same for what a field of a request holds: raises `BadRequest` that names the field."""
+    try:
+        check_url(url, allowed_private_hosts)
+    except RefusedAddress as exc:
+        raise BadRequest(f"{field} {exc.detail}") from None
 
 
 def is_public(address: Address) -> bool:

@@ -40,15 +40,11 @@ def _seed(model: Listed, rank: int, known: Snapshot) -> Seed:
 
 
 def _loads(models: Sequence[Listed], known: Snapshot, settings: Settings) -> list[LoadSpec]:
-    sealer = Sealer(settings)
-    try:
-        return [
-            _load_spec(model, rank, sealer, settings)
-            for rank, model in enumerate(models)
-            if model.path is None and known.seeded.get(model.name) != model.entry_id
-        ]
-    except BadRequest as exc:
-        raise Misconfigured(f"{settings.models_file}: {exc.detail}") from exc
+    return [
+        _load_spec(model, rank, settings)
+        for rank, model in enumerate(models)
+        if model.path is None and known.seeded.get(model.name) != model.entry_id
+    ]
 
 
 def _load(store: Ledger, settings: Settings, spec: LoadSpec) -> None:
@@ -70,17 +66,24 @@ def _is_open(store: Ledger, job_id: int) -> bool:
         return False
 
 
-def _load_spec(model: Listed, rank: int, sealer: Sealer, settings: Settings) -> LoadSpec:
+def source_of(model: Listed, settings: Settings) -> ModelSource:
+    """Of a model that is to be loaded. Raises `Misconfigured` for a URL that would not be asked, or whose
+    token can't be kept secret here."""
     line = model.line
-    source = (
-        ModelSource(origin=Origin.HUB, shown=line.hub)
-        if line.hub
-        else url_source(line.url or "", sealer, settings.allow_private_hosts)
-    )
+    if line.hub:
+        return ModelSource(origin=Origin.HUB, shown=line.hub)
+    try:
+        return url_source(line.url or "", Sealer(settings), settings.allow_private_hosts)
+    except BadRequest as exc:
+        raise Misconfigured(f"{settings.models_file}: {model.name}: {exc.detail}") from exc
+
+
+def _load_spec(model: Listed, rank: int, settings: Settings) -> LoadSpec:
+    line = model.line
     return LoadSpec(
         model_id=line.id,
         model_kind=line.kind,
-        source=source,
+        source=source_of(model, settings),
         format=line.format,
         revision=line.revision,
         upcast_attention=line.upcast_attention,

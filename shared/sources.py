@@ -3,19 +3,15 @@
 from collections.abc import Collection
 from urllib.parse import urlsplit, urlunsplit
 
-from shared.errors import BadRequest, RefusedAddress
 from shared.jobs import ModelSource, Origin
-from shared.outbound import check_url
+from shared.outbound import require_url
 from shared.sealing import Sealer
 
 
 def url_source(url: str, sealer: Sealer, allowed_private_hosts: Collection[str]) -> ModelSource:
     """A query may hold a token, so it is sealed. Raises `BadRequest` for a URL that would not be asked, and
     if there is no key to seal with."""
-    try:
-        check_url(url, allowed_private_hosts)
-    except RefusedAddress as exc:
-        raise BadRequest(f"url {exc.detail}") from None
+    require_url("url", url, allowed_private_hosts)
     parts = urlsplit(url)
     shown = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
     return ModelSource(origin=Origin.URL, shown=shown, sealed=sealer.seal(url) if parts.query else None)

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.administration import administered
-from api.admission import require_reachable
 from api.body import authenticate
 from api.context import Gateway, gateway_of
 from api.idempotency import once
@@ -19,6 +18,7 @@ from api.wire.requests.models import AnyLoadBody
 from api.wire.sentences import parse
 from shared import ledger
 from shared.errors import ModelNotFound
+from shared.outbound import require_url
 from shared.registry import Entry, name_of
 from shared.schedulers import SCHEDULERS
 from shared.sealing import Sealer
@@ -88,7 +88,7 @@ async def _started(request: Request, kind: type[AnyLoadBody], message: str) -> J
     gateway, caller = await administered(request)
     wanted = parse(kind, caller.body)
     if wanted.webhook:
-        require_reachable("webhook", wanted.webhook, gateway.settings)
+        require_url("webhook", wanted.webhook, gateway.settings.allow_private_hosts)
     settings, reached_at = gateway.settings, public_url(gateway, request)
     terms = LoadTerms(Sealer(settings), settings.allow_private_hosts, reached_at, str(uuid.uuid4()))
     sent = await once(request, caller)

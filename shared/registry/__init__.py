@@ -4,7 +4,7 @@ changed by the API.
 A job pins the entries that it needs when it is accepted, so what is registered later never changes it.
 """
 
-from shared.registry.entry import Entry, EntryId, ModelId, ModelKind
+from shared.registry.entry import MODEL_ID, Entry, EntryId, ModelId, ModelKind
 from shared.registry.snapshot import Snapshot, name_of, target_name
 
-__all__ = ["Entry", "EntryId", "ModelId", "ModelKind", "Snapshot", "name_of", "target_name"]
+__all__ = ["MODEL_ID", "Entry", "EntryId", "ModelId", "ModelKind", "Snapshot", "name_of", "target_name"]

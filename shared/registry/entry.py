@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+/-]{0,199}$")]
+MODEL_ID = r"[A-Za-z0-9][A-Za-z0-9._+/-]{0,199}"
+ModelId = Annotated[str, Field(pattern=f"^{MODEL_ID}$")]
 """As clients name a model. A hub's `owner/name` is one; no path leads out of a folder by it."""
 EntryId = Annotated[str, Field(pattern=r"^[a-z0-9-]{8,64}$")]
 """Names one registration and the folder of its files; a model that is loaded anew gets a new one."""

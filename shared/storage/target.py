@@ -10,8 +10,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from shared.errors import BadRequest, Misconfigured, RefusedAddress
-from shared.outbound import check_url, is_public
+from shared.errors import BadRequest, Misconfigured
+from shared.outbound import is_public, require_url
 from shared.sealing import Sealer
 from shared.storage.endpoint import Endpoint, endpoint_of
 
@@ -65,7 +65,7 @@ class S3Target(BaseModel):
         """Checks all that can be known without S3. Raises `BadRequest`; looks the host up, so it may take
         seconds."""
         address = details.endpoint_url.strip()
-        _check_address("endpoint_url", address, allowed_private_hosts)
+        require_url("endpoint_url", address, allowed_private_hosts)
         endpoint = endpoint_of(address, details.bucket.strip())
         _check_host(endpoint, allowed_private_hosts)
         return cls(
@@ -108,13 +108,6 @@ class S3Target(BaseModel):
             raise Misconfigured("A stored S3 target can't be read: send update_s3 again.") from None
 
 
-def _check_address(field: str, address: str, allowed_private_hosts: Collection[str]) -> None:
-    try:
-        check_url(address, allowed_private_hosts)
-    except RefusedAddress as exc:
-        raise BadRequest(f"{field} {exc.detail}") from None
-
-
 def _check_host(endpoint: Endpoint, allowed_private_hosts: Collection[str]) -> None:
     if endpoint.host in allowed_private_hosts:
         return
@@ -132,7 +125,7 @@ def _check_host(endpoint: Endpoint, allowed_private_hosts: Collection[str]) -> N
 def _public_url(address: str, allowed_private_hosts: Collection[str]) -> str:
     if not address:
         return ""
-    _check_address("public_url", address, allowed_private_hosts)
+    require_url("public_url", address, allowed_private_hosts)
     if "?" in address or "#" in address:
         raise BadRequest("public_url must be a URL that a file's name can be appended to, without ? and #")
     return address

@@ -1,10 +1,9 @@
-"""Brings the files that wait on this machine's disk to S3, from a thread of every worker."""
+"""Brings the files that wait on this machine's disk to S3, beside the work of every worker."""
 
 import logging
-import random
-import threading
 from collections.abc import Callable
 
+from shared.rounds import Rounds
 from shared.storage.ends import Storage
 from shared.storage.spool import Spool
 
@@ -12,31 +11,23 @@ logger = logging.getLogger(__name__)
 
 
 class Uploader:
-    """A thread that tries every few seconds; the spool itself knows whom to leave alone for longer."""
+    """Tries every few seconds; the spool itself knows whom to leave alone for longer."""
 
     def __init__(self, spool: Spool, open_storage: Callable[[str], Storage], every_s: float = 5.0) -> None:
         self._spool = spool
         self._open_storage = open_storage
-        self._every_s = every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
+        self._waiting = 0
+        self._rounds = Rounds("upload", every_s, self._upload)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """A file that is just being uploaded is not waited for: it is uploaded again after the next start."""
-        self._stop.set()
-        self._thread.join(timeout=2)
+        self._rounds.close()
 
-    def _run(self) -> None:
-        waiting = 0
-        while not self._stop.wait(self._every_s * random.uniform(0.8, 1.2)):
-            try:
-                done = self._spool.upload_all(self._open_storage, self._stop.is_set)
-            except Exception:
-                logger.exception("waiting files not uploaded")
-            else:
-                if done.uploaded or done.waiting != waiting:
-                    logger.info("files wait for S3", extra=done._asdict())
-                waiting = done.waiting
+    def _upload(self) -> None:
+        done = self._spool.upload_all(self._open_storage, self._rounds.is_ending)
+        if done.uploaded or done.waiting != self._waiting:
+            logger.info("files wait for S3", extra=done._asdict())
+        self._waiting = done.waiting

@@ -10,13 +10,12 @@ from api.wire.loose import AnyScalar, OptionalText, Switch
 from api.wire.requests.body import Id, one_of, wrong
 from shared.ip_adapters import IP_ADAPTERS
 from shared.jobs import LoadSpec, ModelSource, Origin
-from shared.registry import ModelKind
+from shared.registry import MODEL_ID, ModelKind
 from shared.sealing import Sealer
 from shared.sources import url_source
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 HUB_PAGE = re.compile(r"https://huggingface\.co/([\w.-]+/[\w.-]+)/?")
-MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]{0,199}")
 
 MODEL_TYPES: Mapping[str, ModelKind] = {
     "huggingface": ModelKind.CHECKPOINT,
@@ -189,7 +188,7 @@ def source_of(address: str, terms: LoadTerms) -> ModelSource:
 
 
 def require_id(field: str, value: str) -> None:
-    if not MODEL_ID.fullmatch(value) or ".." in value:
+    if not re.fullmatch(MODEL_ID, value) or ".." in value:
         raise wrong(
             field, "must be up to 200 letters, digits and . _ + / -, beginning with a letter or digit"
         )

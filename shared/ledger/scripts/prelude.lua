@@ -77,11 +77,9 @@ local function drop(entry, now)
   redis.call('HDEL', key('entries'), entry)
   redis.call('SREM', key('retired'), entry)
   redis.call('ZADD', key('dropped'), now, entry)
-  registry_changed()
 end
 
 local function retire(entry, now)
-  registry_changed()
   if redis.call('HEXISTS', key('uses'), entry) == 1 then
     redis.call('SADD', key('retired'), entry)
   else
@@ -111,6 +109,7 @@ local function unregister(name, now)
   redis.call('HDEL', key('names'), name)
   redis.call('HSET', key('named_by'), name, latest())
   retire(entry, now)
+  registry_changed()
   return 1
 end
 
@@ -122,7 +121,10 @@ local function stop_using(entries, now)
   for entry in string.gmatch(entries, '%S+') do
     if redis.call('HINCRBY', key('uses'), entry, -1) <= 0 then
       redis.call('HDEL', key('uses'), entry)
-      if redis.call('SISMEMBER', key('retired'), entry) == 1 then drop(entry, now) end
+      if redis.call('SISMEMBER', key('retired'), entry) == 1 then
+        drop(entry, now)
+        registry_changed()
+      end
     end
   end
 end
