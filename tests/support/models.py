@@ -13,7 +13,7 @@ from shared.jobs import JobSpec
 from shared.registry import Entry, ModelKind, Snapshot, name_of
 from shared.registry.file import read_models
 from shared.settings import DEMO
-from worker.gpu.models.places import Place, Places
+from worker.gpu.models.places import Place, Places, Registered
 
 SEVERAL = {
     "models": ModelKind.CHECKPOINT,
@@ -95,7 +95,7 @@ class Installed:
     def of(self, _: JobSpec) -> Places:
         return self
 
-    def current(self) -> Places:
+    def current(self) -> Registered:
         return self
 
     def find(self, kind: ModelKind, model_id: str) -> Place | None:

@@ -48,8 +48,8 @@ class GpuWorker:
         registry = Registry(store)
         models = RegisteredModels(registry, Files(installer))
         library = Library(settings, Precision.choose(settings.device, settings.dtype), models)
-        given = registry.look().updates  # before anything is read that an update could change
-        if registry.look().is_empty:  # else gateways keep it up to date
+        known = registry.look()  # before anything is read that an update could change
+        if known.is_empty:  # else gateways keep it up to date
             seed_registry(store, settings)
         _preload(library)
         engine = Engine(
@@ -58,7 +58,7 @@ class GpuWorker:
             on_fatal=end_process,
             make_room=library.make_room,
         )
-        orders = Orders(given, clear_cache=partial(_clear_cache, library), restart=request_end)
+        orders = Orders(known.updates, clear_cache=partial(_clear_cache, library), restart=request_end)
         self._leases = LeaseKeeper(name, settings, store, library, orders)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         attendant = Attendant(store, bell, self._leases, storage.drop_inputs)
@@ -70,7 +70,7 @@ class GpuWorker:
         self._slot = Slot(
             name, settings, store, making=making, leases=self._leases, bell=bell, attendant=attendant
         )
-        self._loader = Loader(name, settings, store, installer, library, attendant)
+        self._loader = Loader(name, settings, store, registry, installer, library, attendant)
         engine.start()
         Watchdog(engine, settings.step_timeout_s).start()
         self._leases.start()

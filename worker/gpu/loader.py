@@ -53,6 +53,7 @@ class Loader:
         worker: str,
         settings: Settings,
         store: Ledger,
+        registry: Registry,
         installer: Installer,
         library: Library,
         attendant: Attendant,
@@ -63,7 +64,7 @@ class Loader:
         self._installer = installer
         self._library = library
         self._attendant = attendant
-        self._registry = Registry(store)
+        self._registry = registry
         self._forgotten: frozenset[str] = frozenset()
         self._draining = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)

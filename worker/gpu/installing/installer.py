@@ -23,7 +23,7 @@ from worker.gpu.installing.keeping import Keeper
 from worker.gpu.installing.pickles import Unpickling
 from worker.gpu.installing.records import (
     digest_of_all,
-    digests,
+    files_in,
     read_record,
     sha256_of,
     write_record,
@@ -101,7 +101,6 @@ class Installer:
         )
         digest = arrival.sha256 or _digest(arrival.place, effort)
         kept = Keeper(spec, workplace.kept, desk, unpickling).keep(arrival, effort)
-        files = digests(kept.place, effort)
         is_ours = kept.place.is_relative_to(workplace.kept)
         entry = Entry(
             entry_id=spec.file_prefix,
@@ -111,8 +110,8 @@ class Installer:
             source=arrival.address or spec.source.shown,
             format=spec.format or kept.format,
             revision=kept.precision,
-            bytes=sum(file.bytes for file in files),
-            sha256=digest or digest_of_all(files),
+            bytes=sum(file.stat().st_size for file in files_in(kept.place)),
+            sha256=digest or digest_of_all(kept.place, effort),
             loaded_at=time.time(),
             path=str(kept.place.relative_to(workplace.kept) if is_ours else kept.place),
             rank=spec.rank,

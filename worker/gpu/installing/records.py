@@ -1,12 +1,10 @@
 """What is told of installed files: their digests, and beside them the entry that they are."""
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from shared.manifests import ManifestFile
 from shared.registry import Entry
 from worker.gpu.installing.effort import Effort
 from worker.gpu.installing.places import RECORD
@@ -14,23 +12,17 @@ from worker.gpu.installing.places import RECORD
 READ_BYTES = 1 << 20
 
 
-def digests(place: Path, effort: Effort) -> tuple[ManifestFile, ...]:
-    """Of all files in a folder, or of one file."""
-    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+def files_in(place: Path) -> list[Path]:
+    """All files in a folder, or the one file, in a fixed order."""
+    return sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+
+
+def digest_of_all(place: Path, effort: Effort) -> str:
+    """Of the list of its files' digests; raises `Cancelled` in between."""
     folder = place if place.is_dir() else place.parent
-    return tuple(
-        ManifestFile(
-            path=file.relative_to(folder).as_posix(),
-            bytes=file.stat().st_size,
-            sha256=sha256_of(file, effort),
-        )
-        for file in files
+    lines = "".join(
+        f"{sha256_of(file, effort)}  {file.relative_to(folder).as_posix()}\n" for file in files_in(place)
     )
-
-
-def digest_of_all(files: Iterable[ManifestFile]) -> str:
-    """Of the list of the files' digests."""
-    lines = "".join(f"{file.sha256}  {file.path}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

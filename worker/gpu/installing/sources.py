@@ -65,8 +65,8 @@ class Sources:
             require_kind(recognise_folder(place, spec.model_kind), spec.model_kind)
         self._hub.fetch(repository, names, place, effort)
         if len(names) == 1 and spec.model_kind not in SETS:
-            (name,) = names.values()
-            return Arrival(place / name, name, address=repository.address)
+            ((path, name),) = names.items()
+            return Arrival(place / name, name, repository.files[path].sha256, address=repository.address)
         return Arrival(place, repository.name, address=repository.address)
 
     def _from_path(self, spec: LoadSpec, _: Path, __: Effort) -> Arrival:

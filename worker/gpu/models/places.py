@@ -24,9 +24,6 @@ class Places(Protocol):
     def default(self, kind: ModelKind) -> Place | None:
         """The server's own choice of this kind."""
 
-    def here(self, kind: ModelKind) -> list[Place]:
-        """What of this kind lies on this machine already, the default first."""
-
 
 @dataclass(frozen=True)
 class Only:
@@ -42,8 +39,12 @@ class Only:
     def default(self, kind: ModelKind) -> Place | None:
         return self.place if self.place.entry.kind is kind else self.others.default(kind)
 
+
+class Registered(Places, Protocol):
+    """All that is registered now."""
+
     def here(self, kind: ModelKind) -> list[Place]:
-        return [self.place] if self.place.entry.kind is kind else []
+        """What of this kind lies on this machine already, the default first."""
 
 
 class Models(Protocol):
@@ -51,5 +52,5 @@ class Models(Protocol):
 
     def of(self, spec: JobSpec) -> Places: ...
 
-    def current(self) -> Places:
+    def current(self) -> Registered:
         """Those that are registered now, for what is no job's."""

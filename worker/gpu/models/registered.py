@@ -71,10 +71,6 @@ class Pinned:
     def default(self, kind: ModelKind) -> Place | None:
         return self._place(self.pins.get(kind))
 
-    def here(self, kind: ModelKind) -> list[Place]:
-        entries = [self.snapshot.entries.get(entry_id) for entry_id in set(self.pins.values())]
-        return _here([entry for entry in entries if entry and entry.kind is kind], self.files)
-
     def _place(self, entry_id: str | None) -> Place | None:
         entry = self.snapshot.entries.get(entry_id or "")
         return self.files.place(entry, self.attach) if entry else None
@@ -95,7 +91,7 @@ class Current:
         return self._place(self.snapshot.default(kind))
 
     def here(self, kind: ModelKind) -> list[Place]:
-        return _here(self.snapshot.all(kind), self.files)
+        return [self.files.place(entry) for entry in self.snapshot.all(kind) if self.files.is_here(entry)]
 
     def _place(self, entry: Entry | None) -> Place | None:
         return self.files.place(entry, self.attach) if entry else None
@@ -117,7 +113,7 @@ class RegisteredModels:
             return Current(snapshot, self.files, attach)
         return Pinned(spec.pins, snapshot, self.files, attach)
 
-    def current(self) -> Places:
+    def current(self) -> Current:
         """Raises `LedgerUnavailable`."""
         return Current(self.registry.look(), self.files)
 
@@ -129,7 +125,3 @@ class RegisteredModels:
             yield
         finally:
             del self._attached[spec.file_prefix]
-
-
-def _here(entries: list[Entry], files: Files) -> list[Place]:
-    return [files.place(entry) for entry in entries if files.is_here(entry)]
