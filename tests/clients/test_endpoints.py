@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.clients import A_REQUEST, KEY, ROOT, Servers, a_png, fetched, finished, in_base64
+from tests.support.clients import A_REQUEST, KEY, ROOT, Servers, a_png, finished, in_base64
 from tests.support.documented import CONTROLNET_META, FLUX_META, IMG2IMG_META, INPAINT_META, TEXT2IMG_META
 from tests.support.outcomes import (
     ABOUT_MODELS,
@@ -103,7 +103,7 @@ EXPECTED_OF_FLUX = EXPECTED | dict.fromkeys(("text2img", "img2img"), _keys(PAINT
 def said_by(servers: Servers, name: str, path: str, body: dict[str, Any]) -> Said:
     url = servers.for_call(name)
     said: Said = httpx.post(f"{url}{path}", json={"key": KEY, **body}, timeout=60).json()
-    return finished(said, lambda: fetched(url, said["id"]))
+    return finished(said, url)
 
 
 @pytest.mark.parametrize("name", [*ENDPOINTS, *MORE])

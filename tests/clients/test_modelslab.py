@@ -14,7 +14,6 @@ from tests.support.clients import (
     ROOT,
     Servers,
     a_png,
-    fetched,
     finished,
     imported,
     in_base64,
@@ -154,7 +153,7 @@ def said_by(servers: Servers, name: str, call: str, base: str) -> Said:
         if isinstance(value, str) and value.startswith(MAKER):
             setattr(client, address, f"{url}{base}" if base else value.replace(MAKER, url))
     said: Said = json.loads(getattr(client, call)(**_arguments(servers, getattr(client, call), call)))
-    return finished(said, lambda: fetched(url, said["id"]))
+    return finished(said, url)
 
 
 def _arguments(servers: Servers, method: object, call: str) -> dict[str, object]:

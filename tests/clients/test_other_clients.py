@@ -68,7 +68,7 @@ def test_what_a_stack_sends_gets_the_picture(servers: Servers, stack: Stack) -> 
     wanted = A_REQUEST | {"prompt": PROMPT, "enhance_prompt": "no"}
 
     said = said_in(send(servers.busy, stack, f"{ROOT}/text2img", wanted))
-    said = finished(said, lambda: fetched(servers.busy, said["id"]))
+    said = finished(said, servers.busy)
 
     a_picture(said)
     assert said["meta"]["prompt"] == PROMPT

@@ -7,7 +7,7 @@ import inspect
 import io
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -63,7 +63,7 @@ def running_servers(folder: Path) -> Iterator[Servers]:
         running_gateway(_idle(redis_url, folder / "idle"), folder / "idle.log") as idle,
     ):
         said = httpx.post(f"{cluster.url}{ROOT}/text2img", json=A_REQUEST, timeout=60).json()
-        done = finished(said, lambda: fetched(cluster.url, said["id"]))
+        done = finished(said, cluster.url)
         yield Servers(cluster.url, idle, done["id"], _bucket_of(s3))
 
 
@@ -96,12 +96,16 @@ def fetched(url: str, job_id: int) -> Said:
     return said
 
 
-def finished(said: Said, fetch: Callable[[], Said]) -> Said:
-    """`said`, or what fetching says at last if it was "processing"."""
+def finished(said: Said, url: str) -> Said:
+    """`said`, or what fetching from this gateway says at last if it was "processing"."""
     if said.get("status") != "processing":
         return said
-    wait_until(lambda: fetch()["status"] != "processing", within_s=60, every_s=0.2)
-    return fetch()
+
+    def ended() -> Said | None:
+        answer = fetched(url, said["id"])
+        return answer if answer["status"] != "processing" else None
+
+    return wait_until(ended, within_s=60, every_s=0.2)
 
 
 def a_png(colour: str = "teal") -> bytes:

@@ -3,15 +3,13 @@
 import contextlib
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.support.receiver import Received
+from tests.support.serving import Handler, Received, serving
 
 LARGE = (".safetensors", ".bin", ".ckpt", ".pt", ".onnx", ".msgpack", ".model")
 """Kept in Git LFS, so that their SHA-256 is known."""
@@ -43,33 +41,26 @@ def running_hub(repos: Mapping[str, Path]) -> Iterator[FakeHub]:
     """Serves the folders as repositories until the block ends."""
     hub = FakeHub("", dict(repos))
 
-    class Handler(_Handler):
+    class Repos(_Repos):
         served = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
+    with serving(Repos) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Repos(Handler):
     served: FakeHub
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the library's name
         with contextlib.suppress(OSError):  # the client may leave early
             self._answer()
 
     do_HEAD = do_GET  # noqa: N815 - the library's name
 
     def _answer(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
         parts = urlsplit(self.path)
         body = b"HEAD" if self.command == "HEAD" else b""
-        self.served.requests.append(Received(parts.path, headers, body))
+        self.served.requests.append(self.received(parts.path, body))
         words = [unquote(word) for word in parts.path.strip("/").split("/")]
         if words[:2] == ["api", "models"]:
             self._answer_api(words[2:], parse_qs(parts.query))
@@ -160,9 +151,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def _files(folder: Path) -> list[Path]:

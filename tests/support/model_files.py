@@ -127,10 +127,10 @@ def unet_original(unet: diffusers.UNet2DConditionModel) -> Weights:
     attends = {
         name.split(".")[1] for name in unet.state_dict() if re.match(r"up_blocks\.\d+\.attentions", name)
     }
-    return {_unet_name(name, layers, attends): tensor for name, tensor in unet.state_dict().items()}
+    return {unet_name(name, layers, attends): tensor for name, tensor in unet.state_dict().items()}
 
 
-def _unet_name(name: str, layers: int, attending_ups: set[str]) -> str:
+def unet_name(name: str, layers: int, attending_ups: set[str]) -> str:
     part, end = name.rsplit(".", 1)
     if part in _UNET:
         return f"{_UNET[part]}.{end}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from pydantic import SecretStr
 
 from deploy import commands
 from deploy.embedded_redis import embedded_redis, wait_for_redis
@@ -72,8 +73,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The settings as the processes read them."""
     variables = {}
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
-        if name in ("api_key", "webhook_secret", "secret_key") and value is not None:
-            value = getattr(settings, name).get_secret_value()
+        if isinstance(secret := getattr(settings, name), SecretStr):
+            value = secret.get_secret_value()
         if isinstance(value, list):
             value = ",".join(map(str, value))
         if isinstance(value, dict):
@@ -92,7 +93,7 @@ def running_gateway(settings: Settings, log: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_worker(settings: Settings, log: Path, within_s: float = 90) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A real GPU worker that beats."""
     command = commands.gpu_worker(0, settings.slots).words
     with running(command, log, environment=environment_of(settings)) as process:

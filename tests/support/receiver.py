@@ -5,14 +5,8 @@ import socketserver
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-
-@dataclass(frozen=True)
-class Received:
-    path: str
-    headers: dict[str, str]
-    body: bytes
+from tests.support.serving import Handler, Received, serving
 
 
 @dataclass
@@ -62,24 +56,15 @@ def running_receiver(
 ) -> Iterator[Receiver]:
     receiver = Receiver(url="", statuses=list(statuses), headers=headers or {})
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Hook(Handler):
+        def do_POST(self) -> None:  # noqa: N802 - the library's name
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            lower = {name.lower(): value for name, value in self.headers.items()}
-            self.send_response(receiver.note(Received(self.path, lower, body)))
+            self.send_response(receiver.note(self.received(self.path, body)))
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Hook) as url:
+        receiver.url = f"{url}/hook"
         yield receiver
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -4,9 +4,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
-from tests.support.receiver import Received
+from tests.support.serving import Handler, Received, serving
 
 Page = Callable[[BaseHTTPRequestHandler, threading.Event], None]
 """Writes one answer; one that never ends waits for the event, which is set when the site closes."""
@@ -69,26 +69,15 @@ def running_site(pages: Mapping[str, Page]) -> Iterator[Site]:
     """Serves `pages` by their paths until the block ends."""
     site, over = Site(url=""), threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            site.requests.append(Received(self.path, headers, b""))
+    class Pages(Handler):
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            site.requests.append(self.received(self.path))
             page = pages.get(self.path.partition("?")[0], answer(status=404))
             with contextlib.suppress(OSError):  # the client may leave early
                 page(self, over)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 64
-
-    server = Server(("127.0.0.1", 0), Handler)
-    site.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield site
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
+    with serving(Pages) as site.url:
+        try:
+            yield site
+        finally:
+            over.set()
