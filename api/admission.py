@@ -21,7 +21,7 @@ from shared.errors import (
     EntryGone,
     IdempotencyConflict,
     ModelNotFound,
-    TooManyJobs,
+    Overloaded,
 )
 from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
 from shared.ledger import Accepted
@@ -39,7 +39,7 @@ class Found(NamedTuple):
 async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobBody, family: Family) -> Job:
     """The accepted job, or the one that the same Idempotency-Key made before.
 
-    Raises `BadRequest`, `BadPicture`, `ModelNotFound`, `IdempotencyConflict`, `TooManyJobs`;
+    Raises `BadRequest`, `BadPicture`, `ModelNotFound`, `IdempotencyConflict`, `Overloaded`;
     `LedgerUnavailable` or `StorageUnavailable` (nothing accepted).
     """
     sent = await once(request, caller)
@@ -79,7 +79,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
             accepted, spec = await accept(found)
         except EntryGone:  # what the job would use was deleted or replaced meanwhile
             accepted, spec = await accept(await _found(gateway, wanted, family))
-    except (BadRequest, ModelNotFound, IdempotencyConflict, TooManyJobs, EntryGone):
+    except (BadRequest, ModelNotFound, IdempotencyConflict, Overloaded, EntryGone):
         gateway.storage.drop_inputs(prefix)  # after any other error the job may have been accepted
         raise
     if accepted.bell_wanted:

@@ -20,8 +20,8 @@ from shared.errors import (
     JobNotFound,
     ModelNotFound,
     NotAllowed,
+    Overloaded,
     PrintworksError,
-    TooManyJobs,
     UpstreamUnavailable,
 )
 
@@ -40,8 +40,8 @@ STRICT_STATUS: dict[type[PrintworksError], HTTPStatus] = {
 """With `strict_http_status`; without it these are answered 200, as the protocol's clients expect. What is not
 here is a bad request."""
 
-RETRY_AFTER_S, FULL_RETRY_AFTER_S = 5, 30
-"""When what we stand on is missing; when a tenant has as many open jobs as it may have."""
+RETRY_AFTER_S = 5
+"""When what we stand on is missing."""
 
 
 class ForPrograms(APIRoute):
@@ -59,9 +59,9 @@ async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
     wait = {"Retry-After": str(RETRY_AFTER_S)}
     if isinstance(error, UpstreamUnavailable):
         return JSONResponse(refusal(error), HTTPStatus.SERVICE_UNAVAILABLE, wait)
-    if isinstance(error, TooManyJobs):
-        body = refusal(error) | {"retry_after": FULL_RETRY_AFTER_S}
-        wait = {"Retry-After": str(FULL_RETRY_AFTER_S)}
+    if isinstance(error, Overloaded):
+        body = refusal(error) | {"retry_after": error.retry_after_s}
+        wait = {"Retry-After": str(error.retry_after_s)}
         return JSONResponse(body, HTTPStatus.TOO_MANY_REQUESTS, wait)
     is_strict = gateway_of(request).settings.strict_http_status
     is_strict = is_strict or isinstance(request.scope.get("route"), ForPrograms)

@@ -7,7 +7,9 @@ PrintworksError
 ├── ModelNotFound           the model id is not registered
 ├── JobNotFound             no such job, or another tenant's (the caller is not told which)
 ├── IdempotencyConflict     the Idempotency-Key was used with another body
-├── TooManyJobs             the tenant has as many open jobs as it may have
+├── Overloaded              not now: `retry_after_s` tells when to send the request again
+│   ├── TooManyJobs         the tenant has as many open jobs as it may have
+│   └── QueueFull           the job would wait for too long, or there is no room for it
 ├── EntryGone               something that the job would use was deleted while it was accepted
 ├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
 │   ├── LedgerUnavailable   Redis can't be reached
@@ -58,8 +60,20 @@ class IdempotencyConflict(PrintworksError):
     code = "idempotency_conflict"
 
 
-class TooManyJobs(PrintworksError):
+class Overloaded(PrintworksError):
     code = "rate_limited"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(Overloaded):
+    pass
+
+
+class QueueFull(Overloaded):
+    pass
 
 
 class EntryGone(PrintworksError):

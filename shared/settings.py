@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     sweep_s: float = Field(default=1.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
     """A job whose workers vanished this often is failed."""
+    max_wait_s: float = Field(default=6 * 3600.0, gt=0)
+    """A job that would wait for longer is refused. That is predicted by what its tenant has open and by the
+    share that the others leave it, so no tenant is refused for another's flood."""
+    job_deadline_s: float = Field(default=24 * 3600.0, gt=0)
+    """A job that has not ended so long after it was accepted is failed; loads of models have no deadline."""
     affinity_slack: int = Field(default=1_600_000, ge=0)
     """How far, in work units of virtual time, a job whose model is loaded may overtake one whose model
     is not: the default is about 20 pictures of 512 px at 20 steps."""

@@ -33,9 +33,9 @@ class Sweeper:
         except LedgerUnavailable:
             logger.warning("sweep skipped: the ledger is out of reach")
             return
-        if swept.requeued or swept.failed or swept.cancelled:
-            fields = {"requeued": swept.requeued, "failed": swept.failed, "cancelled": swept.cancelled}
-            logger.info("leases expired", extra=fields)
+        ended = {"failed": swept.failed, "cancelled": swept.cancelled, "overdue": swept.overdue}
+        if swept.requeued or any(ended.values()):
+            logger.info("leases or deadlines expired", extra={"requeued": swept.requeued} | ended)
         if swept.gpu_bell_wanted:
             self._bell.ring(GPU_QUEUE)
         if swept.webhook_bell_wanted:

@@ -4,6 +4,7 @@ One definition serves both clients; nothing here talks to Redis.
 """
 
 import hashlib
+import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from shared.api_keys import ApiKey
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
-from shared.errors import EntryGone, IdempotencyConflict, JobNotFound, TooManyJobs
+from shared.errors import EntryGone, IdempotencyConflict, JobNotFound, QueueFull, TooManyJobs
 from shared.jobs import AnySpec, Job, JobSpec, JobState, Kind, Outcome, spec_from_json
 from shared.settings import Settings
 
@@ -29,6 +30,10 @@ SWEEP_BATCH = 200
 DELIVERY_LEASE_MARGIN_S = 10.0
 UNKNOWN_PACE_MS = 0.1
 """Per work unit, until the first job has told: between a fast GPU's and a slow CPU's."""
+SOONEST_RETRY_S = 5
+"""When the queue is full."""
+FULL_RETRY_S = 30
+"""When jobs of the tenant's must end first, or memory be freed: nobody can tell when that is."""
 MOST_AWAY = 0.25
 """Share of the workers that may restart at a time, if it is more than one."""
 
@@ -65,6 +70,8 @@ class Claim:
     attempts: int
     spec: AnySpec
     bell_wanted: bool
+    is_alone: bool = False
+    """It may be what ended its workers before: nothing may run beside it."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ class Sweep:
     requeued: int
     failed: int
     cancelled: int
+    overdue: int
     gpu_bell_wanted: bool
     webhook_bell_wanted: bool
 
@@ -160,7 +168,8 @@ def accept(
     """Accept a job. `digest` is that of the client's body; safe to repeat with the same `spec`.
 
     Raises `IdempotencyConflict` if the key came with another body before, `TooManyJobs` if the tenant has as
-    many open ones as it may have, `EntryGone` if something that the job uses was deleted meanwhile.
+    many open ones as it may have, `QueueFull` if it would wait for too long or there is no room for it,
+    `EntryGone` if something that the job uses was deleted meanwhile.
     """
 
     def parse(reply: Reply) -> Accepted:
@@ -169,7 +178,14 @@ def accept(
                 raise IdempotencyConflict(OTHER_BODY)
             case "full":
                 raise TooManyJobs(
-                    f"Rate limit exceeded. Maximum {key.max_open_jobs} queued requests allowed."
+                    f"Rate limit exceeded. Maximum {key.max_open_jobs} queued requests allowed.", FULL_RETRY_S
+                )
+            case "queue":
+                raise _too_long_a_wait(int(reply[1]) / 1000, settings.max_wait_s)
+            case "memory":
+                raise QueueFull(
+                    "Rate limit exceeded. This server can remember no more jobs: send the request later.",
+                    FULL_RETRY_S,
                 )
             case "gone":
                 raise EntryGone("A model was deleted at this moment: send the request again.")
@@ -195,6 +211,9 @@ def accept(
             "1" if spec.kind is Kind.LOAD_MODEL else "0",
             "" if key.max_open_jobs is None else key.max_open_jobs,
             " ".join(sorted(spec.uses)),
+            _ms(settings.max_wait_s),
+            UNKNOWN_PACE_MS,
+            _ms(settings.job_deadline_s),
         ],
         parse,
     )
@@ -209,11 +228,15 @@ def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None
     return Call("claim_load", [worker, token, _ms(settings.lease_s)], parse)
 
 
-def claim(worker: str, token: str, settings: Settings, loaded_models: Sequence[str]) -> Call[Claim | None]:
-    """Lease the next job; None if nothing waits."""
+def claim(
+    worker: str, token: str, settings: Settings, loaded_models: Sequence[str], *, is_idle: bool = True
+) -> Call[Claim | None]:
+    """Lease the next job; None if there is nothing for this worker. `is_idle`: it holds no job."""
 
     def parse(reply: Reply) -> Claim | None:
-        return _claim(token, reply, bell_wanted=bool(int(reply[4]))) if reply else None
+        if not reply:
+            return None
+        return _claim(token, reply, bell_wanted=bool(int(reply[4])), is_alone=reply[5] == "1")
 
     arguments: list[Argument] = [
         worker,
@@ -221,6 +244,7 @@ def claim(worker: str, token: str, settings: Settings, loaded_models: Sequence[s
         _ms(settings.lease_s),
         settings.affinity_slack,
         GPU_QUEUE,
+        "1" if is_idle else "0",
         *loaded_models,
     ]
     return Call("claim", arguments, parse)
@@ -286,19 +310,23 @@ def clear_queue() -> Call[Cleared]:
 
 
 def sweep(settings: Settings) -> Call[Sweep]:
-    """Take back expired leases and tell which bells are wanted."""
+    """Take back expired leases, end what is overdue, and tell which bells are wanted."""
 
     def parse(reply: Reply) -> Sweep:
-        requeued, failed, cancelled, gpu, webhook = map(int, reply)
+        requeued, failed, cancelled, overdue, gpu, webhook = map(int, reply)
         return Sweep(
-            requeued, failed, cancelled, gpu_bell_wanted=bool(gpu), webhook_bell_wanted=bool(webhook)
+            requeued, failed, cancelled, overdue, gpu_bell_wanted=bool(gpu), webhook_bell_wanted=bool(webhook)
         )
 
     limit = settings.max_attempts
     worn_out = Outcome(reason=f"Every worker that tried this job vanished ({limit} attempts).")
+    overdue = Outcome(reason=f"The job was not done within {settings.job_deadline_s:g} s, its deadline.")
+    without_sweeps_s = max(settings.lease_s / 3, 3 * settings.sweep_s)
     arguments: list[Argument] = [
-        *(limit, worn_out.model_dump_json(), CANCELLED.model_dump_json()),
-        *(GPU_QUEUE, WEBHOOK_QUEUE, SWEEP_BATCH),
+        limit,
+        *(outcome.model_dump_json() for outcome in (worn_out, CANCELLED, overdue)),
+        *(GPU_QUEUE, WEBHOOK_QUEUE),
+        *(SWEEP_BATCH, _ms(settings.lease_s), _ms(without_sweeps_s)),
     ]
     return Call("sweep", arguments, parse)
 
@@ -369,7 +397,16 @@ def worker_name(pid: int) -> str:
     return f"{platform.node()}-{pid}"
 
 
-def _claim(token: str, reply: Reply, *, bell_wanted: bool) -> Claim:
+def _too_long_a_wait(wait_s: float, most_s: float) -> QueueFull:
+    retry_s = max(SOONEST_RETRY_S, math.ceil(wait_s - most_s))
+    return QueueFull(
+        f"Rate limit exceeded. The queue is full: this request would wait for about {wait_s:.0f} s, and "
+        f"{most_s:g} s are allowed. Send it again in {retry_s} s.",
+        retry_s,
+    )
+
+
+def _claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = False) -> Claim:
     job_id, tenant, attempts, spec = reply[:4]
     return Claim(
         job_id=int(job_id),
@@ -378,6 +415,7 @@ def _claim(token: str, reply: Reply, *, bell_wanted: bool) -> Claim:
         attempts=int(attempts),
         spec=spec_from_json(spec),
         bell_wanted=bell_wanted,
+        is_alone=is_alone,
     )
 
 

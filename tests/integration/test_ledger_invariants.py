@@ -75,6 +75,7 @@ class LedgerMachine(RuleBasedStateMachine):
         weight=st.sampled_from([0.5, 1.0, 4.0]),
         steps=st.integers(1, 50),
         webhook=st.booleans(),
+        is_overdue=st.booleans(),
         idempotency_key=st.none() | st.sampled_from(["once", "twice"]),
     )
     def accept(
@@ -85,11 +86,13 @@ class LedgerMachine(RuleBasedStateMachine):
         weight: float,
         steps: int,
         webhook: bool,
+        is_overdue: bool,
         idempotency_key: str | None,
     ) -> int:
         spec = make_spec(model_id=model, steps=steps, webhook="http://x.test/" if webhook else None)
         key = make_key(tenant, priority=priority, weight=weight)
-        call = ledger.accept(spec, key, self.patient, idempotency_key=idempotency_key, digest="same")
+        settings = self.patient.model_copy(update={"job_deadline_s": 0.0}) if is_overdue else self.patient
+        call = ledger.accept(spec, key, settings, idempotency_key=idempotency_key, digest="same")
         accepted = self.store.run(call)
 
         again = self.store.run(call)
@@ -102,15 +105,22 @@ class LedgerMachine(RuleBasedStateMachine):
         self.known.setdefault(accepted.job_id, Known(tenant, webhook, spec.cost))
         return accepted.job_id
 
-    @rule(target=claims, loaded=st.sets(st.sampled_from(MODELS)), vanishes=st.booleans())
-    def claim(self, loaded: set[str], vanishes: bool) -> object:
-        queued = self._queued()
+    @rule(
+        target=claims,
+        loaded=st.sets(st.sampled_from(MODELS)),
+        vanishes=st.booleans(),
+        is_idle=st.booleans(),
+    )
+    def claim(self, loaded: set[str], vanishes: bool, is_idle: bool) -> object:
+        queued, suspects = self._queued(), self._suspects()
         settings = self.hasty if vanishes else self.patient
-        claim = self.store.run(ledger.claim("worker", next(self.tokens), settings, sorted(loaded)))
-        assert (claim is None) == (not queued)
+        call = ledger.claim("worker", next(self.tokens), settings, sorted(loaded), is_idle=is_idle)
+        claim = self.store.run(call)
+        assert (claim is None) == (not queued or bool(suspects and not is_idle))
         if claim is None:
             return multiple()
-        assert claim.job_id in queued
+        assert claim.job_id in (suspects or queued)
+        assert claim.is_alone == bool(suspects)
         assert 1 <= claim.attempts <= LIMIT
         return claim
 
@@ -172,6 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def every_job_is_in_exactly_one_place(self) -> None:
         leases = set(map(int, self.redis.zrange("pw:leases", 0, -1)))
         ready = [int(i) for model in MODELS for i in self.redis.zrange(f"pw:ready:{model}", 0, -1)]
+        ready += self._suspects()
         assert len(ready) == len(set(ready))
         for job_id in self.known:
             state = self._state(job_id)
@@ -198,14 +209,23 @@ class LedgerMachine(RuleBasedStateMachine):
         heads = dict(self.redis.zrange("pw:heads", 0, -1, withscores=True))
         first = {m: self.redis.zrange(f"pw:ready:{m}", 0, 0, withscores=True) for m in MODELS}
         assert heads == {model: head[0][1] for model, head in first.items() if head}
-        owed = sum(known.cost for known in self.known.values() if known.ended_as is None)
-        assert int(self.redis.get("pw:backlog") or 0) == owed
+        open_jobs = [known for known in self.known.values() if known.ended_as is None]
+        assert int(self.redis.get("pw:backlog") or 0) == sum(known.cost for known in open_jobs)
+        work: Counter[str] = Counter()
+        for known in open_jobs:
+            work[known.tenant] += known.cost
+        assert {tenant: int(cost) for tenant, cost in self.redis.hgetall("pw:work_of").items()} == work
+        assert set(self.redis.hkeys("pw:weight_of")) == set(work)
+        assert self.redis.zcard("pw:deadlines") == len(open_jobs)
 
     def _state(self, job_id: int) -> JobState:
         return self.store.run(ledger.read(job_id, None)).state
 
     def _queued(self) -> set[int]:
         return {job_id for job_id in self.known if self._state(job_id) is JobState.QUEUED}
+
+    def _suspects(self) -> list[int]:
+        return list(map(int, self.redis.zrange("pw:suspects", 0, -1)))
 
     def _holds(self, claim: Claim) -> bool:
         return bool(

@@ -30,14 +30,20 @@ class Attendant:
         self._leases = leases
         self._drop_inputs = drop_inputs
 
-    def attend(self, claim: Claim, make: Callable[[Hold], Outcome]) -> None:
-        """Blocks until the job has ended here: made, failed, cancelled or given back."""
-        hold = Hold(claim)
-        self._leases.add(hold)
+    def attend(self, claim: Callable[[bool], Claim | None], make: Callable[[Hold], Outcome]) -> bool:
+        """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
+        here: made, failed, cancelled or given back. False if there was none. Raises `LedgerUnavailable` when
+        none could be claimed."""
+        hold = self._leases.take(claim)
+        if hold is None:
+            return False
         try:
+            if hold.claim.bell_wanted:  # more work waits than this one job
+                self._bell.ring(GPU_QUEUE)
             self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
+        return True
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim

@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -83,6 +84,7 @@ class LeaseKeeper:
         self._told: dict[str, float] = {}
         self._ending_all: Ending | None = None
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
 
@@ -93,11 +95,24 @@ class LeaseKeeper:
         self._stop.set()
         self._thread.join(timeout=2)
 
-    def add(self, hold: Hold) -> None:
+    def take(self, claim: Callable[[bool], Claim | None]) -> Hold | None:
+        """A job by `claim`, which is told whether this worker holds none; held from now on. One claim at a
+        time, because a job that must be alone gets company neither from those before it nor from those after.
+        """
+        with self._claiming:
+            held = self._current()
+            if any(hold.claim.is_alone for hold in held):
+                return None
+            claimed = claim(not held)
+            return self._hold(claimed) if claimed else None
+
+    def _hold(self, claim: Claim) -> Hold:
+        hold = Hold(claim)
         with self._lock:
-            self._holds[hold.claim.token] = hold
+            self._holds[claim.token] = hold
             if self._ending_all:
                 hold.end(self._ending_all)
+        return hold
 
     def remove(self, hold: Hold) -> None:
         with self._lock:

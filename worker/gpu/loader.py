@@ -112,11 +112,8 @@ class Loader:
 
     def _claim_and_load(self) -> bool:
         """Whether there was anything to load."""
-        claim = self._ledger.run(ledger.claim_load(self._worker, secrets.token_hex(16), self._settings))
-        if claim is None:
-            return False
-        self._attendant.attend(claim, self._load)
-        return True
+        call = ledger.claim_load(self._worker, secrets.token_hex(16), self._settings)
+        return self._attendant.attend(lambda _: self._ledger.run(call), self._load)
 
     def _load(self, hold: Hold) -> Outcome:
         """Install it, try it out, register it."""

@@ -5,9 +5,8 @@ import secrets
 import threading
 
 from shared import ledger
-from shared.broker import GPU_QUEUE, Bell
 from shared.errors import LedgerUnavailable
-from shared.ledger import Ledger
+from shared.ledger import Claim, Ledger
 from shared.settings import Settings
 from worker.gpu.attending import Attendant
 from worker.gpu.leases import Ending, LeaseKeeper
@@ -27,7 +26,6 @@ class Slot:
         *,
         making: Making,
         leases: LeaseKeeper,
-        bell: Bell,
         attendant: Attendant,
     ) -> None:
         self._worker = worker
@@ -35,7 +33,6 @@ class Slot:
         self._ledger = store
         self._making = making
         self._leases = leases
-        self._bell = bell
         self._attendant = attendant
         self._draining = threading.Event()
 
@@ -51,16 +48,10 @@ class Slot:
         if self._draining.is_set():
             return
         try:
-            self._claim_and_work()
+            self._attendant.attend(self._claim, self._making.make)
         except LedgerUnavailable:
             logger.warning("bell not followed: the ledger is out of reach")
 
-    def _claim_and_work(self) -> None:
-        """Another bell is rung first if more work waits than this one job."""
-        token = secrets.token_hex(16)
-        claim = self._ledger.run(ledger.claim(self._worker, token, self._settings, self._making.loaded_ids))
-        if claim is None:
-            return
-        if claim.bell_wanted:
-            self._bell.ring(GPU_QUEUE)
-        self._attendant.attend(claim, self._making.make)
+    def _claim(self, is_idle: bool) -> Claim | None:
+        token, loaded = secrets.token_hex(16), self._making.loaded_ids
+        return self._ledger.run(ledger.claim(self._worker, token, self._settings, loaded, is_idle=is_idle))

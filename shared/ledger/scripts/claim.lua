@@ -1,25 +1,42 @@
 -- Lease the next job to a worker.
--- ARGV: worker, token, lease in ms, affinity slack, gpu queue, loaded models...
--- Returns {id, tenant, attempts, spec, bell wanted}, or {} if nothing waits.
-local worker, token, lease_ms, slack = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+-- ARGV: worker, token, lease in ms, affinity slack, gpu queue, '1' if the worker holds no job, loaded models...
+-- Returns {id, tenant, attempts, spec, bell wanted, '1' if nothing may run beside it}, or {} if there is nothing
+-- for this worker.
+local worker, token, lease_ms, slack, is_idle = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6] == '1'
 
-local first = redis.call('ZRANGE', key('heads'), 0, 0, 'WITHSCORES')
-if not first[1] then return {} end
-
--- A model that is loaded already goes first while that overtakes nobody by more than the slack.
-local model, best = first[1], nil
-for i = 6, #ARGV do
-  local score = tonumber(redis.call('ZSCORE', key('heads'), ARGV[i]) or 'inf')
-  if score - tonumber(first[2]) <= slack and (best == nil or score < best) then
-    model, best = ARGV[i], score
-  end
+-- A suspect needs a worker to itself: one that is idle, or the one that takes nothing more until it is.
+local function suspect()
+  local id = redis.call('ZRANGE', key('suspects'), 0, 0)[1]
+  if not id then return nil, false end
+  if is_idle then return id, false end
+  local waiting = redis.call('GET', key('making_way'))
+  if waiting and waiting ~= worker then return nil, false end
+  redis.call('SET', key('making_way'), worker, 'PX', math.max(1, lease_ms))
+  return nil, true
 end
 
-local id = redis.call('ZRANGE', key('ready', model), 0, 0)[1]
-dequeue(id, model)
+-- A model that is loaded already goes first while that overtakes nobody by more than the slack.
+local function next_in_order()
+  local first = redis.call('ZRANGE', key('heads'), 0, 0, 'WITHSCORES')
+  if not first[1] then return nil end
+  local model, best = first[1], nil
+  for i = 7, #ARGV do
+    local score = tonumber(redis.call('ZSCORE', key('heads'), ARGV[i]) or 'inf')
+    if score - tonumber(first[2]) <= slack and (best == nil or score < best) then
+      model, best = ARGV[i], score
+    end
+  end
+  return redis.call('ZRANGE', key('ready', model), 0, 0)[1]
+end
+
+local id, makes_way = suspect()
+local alone = id and '1' or '0'
+if not id and not makes_way then id = next_in_order() end
+if not id then return {} end
+dequeue(id, redis.call('HGET', key('job', id), 'model'))
 local attempts = lease(id, worker, token, lease_ms, now_ms())
 
 local job = redis.call('HMGET', key('job', id), 'tenant', 'spec', 'start')
 local virtual = tonumber(redis.call('GET', key('virtual')) or '0')
 if tonumber(job[3]) > virtual then redis.call('SET', key('virtual'), job[3]) end
-return {id, job[1], tostring(attempts), job[2], gpu_bell_wanted(ARGV[5])}
+return {id, job[1], tostring(attempts), job[2], gpu_bell_wanted(ARGV[5]), alone}

@@ -1,5 +1,7 @@
+#!lua flags=allow-oom
 -- Put before every script. Keys and moves that they share; the schema is in ../schema.md.
 -- KEYS[1] is the prefix of all keys. Time is the server's, in ms, so no client's clock matters.
+-- A server that is full would refuse to end jobs too, and never have room again: only `accept` looks at memory.
 local prefix = KEYS[1]
 
 local function key(...) return prefix .. table.concat({...}, ':') end
@@ -20,8 +22,9 @@ local function refresh_head(model)
   end
 end
 
+-- A suspect may be what ends its workers: it waits in a queue of its own, for a worker that does nothing else.
 local function enqueue(id)
-  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms')
+  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect')
   redis.call('HSET', key('job', id), 'state', 'queued', 'progress', '0')
   redis.call('HDEL', key('job', id), 'token', 'worker')
   redis.call('ZREM', key('leases'), id)
@@ -30,12 +33,17 @@ local function enqueue(id)
     redis.call('ZADD', key('loads'), job[4], id)
     return
   end
+  if job[5] == '1' then
+    redis.call('ZADD', key('suspects'), job[2], id)
+    return
+  end
   redis.call('ZADD', key('ready', job[1]), job[2], id)
   refresh_head(job[1])
 end
 
 local function dequeue(id, model)
   redis.call('ZREM', key('loads'), id)
+  redis.call('ZREM', key('suspects'), id)
   redis.call('ZREM', key('ready', model), id)
   refresh_head(model)
 end
@@ -135,10 +143,14 @@ local function settle(id, state, outcome, now)
   local job = redis.call('HMGET', key('job', id), 'cost', 'webhook', 'retention_ms', 'uses', 'tenant')
   redis.call('HSET', key('job', id), 'state', state, 'outcome', outcome, 'finished_ms', now)
   stop_using(job[4] or '', now)
-  if redis.call('HINCRBY', key('open_of'), job[5], -1) <= 0 then redis.call('HDEL', key('open_of'), job[5]) end
+  redis.call('HINCRBY', key('work_of'), job[5], -tonumber(job[1]))
+  if redis.call('HINCRBY', key('open_of'), job[5], -1) <= 0 then
+    for _, of in ipairs({'open_of', 'work_of', 'weight_of'}) do redis.call('HDEL', key(of), job[5]) end
+  end
   redis.call('ZREM', key('leases'), id)
   redis.call('SREM', key('loading'), id)
   redis.call('ZREM', key('open'), id)
+  redis.call('ZREM', key('deadlines'), id)
   redis.call('INCRBY', key('backlog'), -tonumber(job[1]))
   redis.call('HINCRBY', key('totals'), state, 1)
   if job[2] == '1' then

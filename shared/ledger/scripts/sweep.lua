@@ -1,25 +1,49 @@
--- Take back what vanished workers held. Safe to run from anywhere, any number of times.
--- ARGV: attempt limit, outcome of a job past it (JSON), outcome of a cancelled one (JSON), gpu queue,
---       webhook queue, most leases to handle in one call
--- Returns {requeued, failed, cancelled, gpu bell wanted, webhook bell wanted}.
-local now = now_ms()
-local requeued, failed, cancelled = 0, 0, 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, ARGV[6])) do
+-- Take back what vanished workers held, and end what is overdue. Safe to run from anywhere, any number of times.
+-- ARGV: attempt limit, outcome of a job past it (JSON), outcome of a cancelled one (JSON), outcome of an overdue one
+--       (JSON), gpu queue, webhook queue, most jobs to handle of each kind in one call, lease in ms, longest time
+--       between two sweeps in ms while all is well
+-- Returns {requeued, failed, cancelled, overdue, gpu bell wanted, webhook bell wanted}.
+local now, most, lease_ms = now_ms(), tonumber(ARGV[7]), tonumber(ARGV[8])
+local requeued, failed, cancelled, overdue = 0, 0, 0, 0
+
+-- Nobody has swept for a while, or time has gone backwards: this server was away, or its clock was set. Beats could
+-- not come either, so no worker has vanished by that: all leases begin anew.
+local swept = tonumber(redis.call('GET', key('swept')) or now)
+redis.call('SET', key('swept'), exact(now))
+if now < swept or now - swept > tonumber(ARGV[9]) then
+  for _, leased in ipairs({'leases', 'presence'}) do
+    for _, one in ipairs(redis.call('ZRANGE', key(leased), 0, -1)) do
+      redis.call('ZADD', key(leased), now + lease_ms, one)
+    end
+  end
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, most)) do
   local job = redis.call('HMGET', key('job', id), 'attempts', 'cancel')
+  local left = tonumber(ARGV[1]) - tonumber(job[1])
   redis.call('HDEL', key('job', id), 'token') -- from here on the vanished worker's finish is refused
   if job[2] then
     settle(id, 'cancelled', ARGV[3], now)
     cancelled = cancelled + 1
-  elseif tonumber(job[1]) >= tonumber(ARGV[1]) then
+  elseif left <= 0 then
     settle(id, 'failed', ARGV[2], now)
     failed = failed + 1
   else
+    -- Jobs that a worker held together vanish together, so each is suspected of the others' losses. Before the last
+    -- attempt ends one that is innocent, it is made alone.
+    if left == 1 then redis.call('HSET', key('job', id), 'suspect', '1') end
     enqueue(id)
     requeued = requeued + 1
   end
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', now, 'LIMIT', 0, most)) do
+  dequeue(id, redis.call('HGET', key('job', id), 'model'))
+  redis.call('HDEL', key('job', id), 'token') -- its worker hears that the lease is lost
+  settle(id, 'failed', ARGV[4], now)
+  overdue = overdue + 1
 end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key('presence'), '-inf', now)) do
   redis.call('ZREM', key('presence'), worker)
   redis.call('HDEL', key('workers'), worker)
 end
-return {requeued, failed, cancelled, gpu_bell_wanted(ARGV[4]), webhook_bell_wanted(ARGV[5], now)}
+return {requeued, failed, cancelled, overdue, gpu_bell_wanted(ARGV[5]), webhook_bell_wanted(ARGV[6], now)}
