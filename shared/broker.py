@@ -10,6 +10,8 @@ import threading
 from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -19,12 +21,28 @@ GENERATE_TASK = "printworks.generate"
 DELIVER_TASK = "printworks.deliver"
 TASKS = {GPU_QUEUE: GENERATE_TASK, WEBHOOK_QUEUE: DELIVER_TASK}
 
+LONGEST_RECONNECT_S = 3
+"""Between two attempts to reach a Redis that is away; Celery's own waits grow to half a minute."""
+
 logger = logging.getLogger(__name__)
+
+
+class SteadyConnection(Connection):
+    """To the broker. A worker that waits for Redis hears bells again soon after it is back."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
+        return super().ensure_connection(  # type: ignore[no-untyped-call]
+            *arguments, **options, interval_max=LONGEST_RECONNECT_S
+        )
+
+
+class SteadyAmqp(AMQP):  # type: ignore[misc]
+    Connection = SteadyConnection
 
 
 def make_celery(redis_url: str, name: str) -> Celery:
     """The Celery app of one process; every process must use the same settings."""
-    app = Celery(name, broker=redis_url, set_as_current=False)
+    app = Celery(name, broker=redis_url, amqp=SteadyAmqp, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=True,

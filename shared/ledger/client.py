@@ -4,6 +4,7 @@ Every call is safe to repeat, so both repeat it when a connection breaks; a Redi
 `LedgerUnavailable`.
 """
 
+import asyncio
 import logging
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ PREFIX = "pw:"
 DONE_CHANNEL = PREFIX + "done"
 CONNECT_TIMEOUT_S = 3.0
 SOCKET_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 5.0
+"""Of a gateway's calls, repeats and all: clients get an answer, also while Redis hangs."""
 MOST_CONNECTIONS = 50
 """Of one gateway; calls beyond that wait for a free one, they don't fail."""
 UNAVAILABLE = "Service temporarily unavailable. Please try again later."
@@ -86,8 +89,9 @@ class AsyncLedger:
         if script is None:
             script = self._scripts[call.script] = self.redis.register_script(_source(call.script))
         try:
-            reply = await script(keys=[PREFIX], args=list(call.arguments))
-        except RedisError as exc:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                reply = await script(keys=[PREFIX], args=list(call.arguments))
+        except (RedisError, TimeoutError) as exc:
             raise _unavailable(call, exc) from exc
         return call.parse(reply)
 
@@ -95,7 +99,7 @@ class AsyncLedger:
         await self.redis.aclose()
 
 
-def _unavailable(call: Call[T], error: RedisError) -> LedgerUnavailable:
+def _unavailable(call: Call[T], error: Exception) -> LedgerUnavailable:
     logger.warning("ledger call failed", extra={"script": call.script, "reason": str(error)})
     return LedgerUnavailable(UNAVAILABLE)
 
