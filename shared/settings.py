@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     signed_link_life_s: float = Field(default=3600, gt=0, le=7 * 24 * 3600)
     """How long a signed link into a private bucket works; ours that leads to it makes a new one each time."""
 
-    lease_s: float = Field(default=12.0, gt=0)
+    lease_s: float = Field(default=10.0, gt=0)
     """A worker that is silent for this long loses its jobs."""
     beat_s: float = Field(default=2.0, gt=0)
     """How often a worker renews its leases; well under `lease_s`."""

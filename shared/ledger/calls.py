@@ -49,6 +49,8 @@ class Call(Generic[T]):
     script: str
     arguments: Sequence[Argument]
     parse: Callable[[Reply], T]
+    is_perishable: bool = False
+    """To be done soon or not at all: nobody would hear of a job that was taken late."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def accept(
             _ms(settings.job_deadline_s),
         ],
         parse,
+        is_perishable=True,
     )
 
 
@@ -225,7 +228,7 @@ def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None
     def parse(reply: Reply) -> Claim | None:
         return _claim(token, reply, bell_wanted=False) if reply else None
 
-    return Call("claim_load", [worker, token, _ms(settings.lease_s)], parse)
+    return Call("claim_load", [worker, token, _ms(settings.lease_s)], parse, is_perishable=True)
 
 
 def claim(
@@ -247,7 +250,7 @@ def claim(
         "1" if is_idle else "0",
         *loaded_models,
     ]
-    return Call("claim", arguments, parse)
+    return Call("claim", arguments, parse, is_perishable=True)
 
 
 def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> Call[Beats]:
@@ -377,7 +380,7 @@ def claim_delivery(token: str, settings: Settings) -> Call[Delivery | None]:
         return Delivery(int(reply[0]), token, int(reply[1]), bell_wanted=bool(int(reply[2])))
 
     lease_ms = _ms(settings.webhook_timeout_s + DELIVERY_LEASE_MARGIN_S)
-    return Call("claim_delivery", [token, lease_ms, WEBHOOK_QUEUE], parse)
+    return Call("claim_delivery", [token, lease_ms, WEBHOOK_QUEUE], parse, is_perishable=True)
 
 
 def finish_delivery(

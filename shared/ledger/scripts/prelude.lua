@@ -11,6 +11,10 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A server that hangs does what it was sent meanwhile when it comes to itself, long after whoever sent it has given
+-- up. KEYS[2], if there is one, is until when the call is of use.
+if KEYS[2] and now_ms() > tonumber(KEYS[2]) then return {'late'} end
+
 local function exact(number) return string.format('%.17g', number) end
 
 local function refresh_head(model)
