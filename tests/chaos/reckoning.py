@@ -100,7 +100,7 @@ def _told(requests: Sequence[Received]) -> dict[str, set[str]]:
 def _unreadable(jobs: Sequence[Job]) -> list[str]:
     """Pictures of succeeded jobs that can't be had."""
     flaws = []
-    with httpx.Client(trust_env=False, timeout=20) as client:
+    with httpx.Client(trust_env=False, timeout=20, follow_redirects=True) as client:
         for job in jobs:
             if job.state is not JobState.SUCCEEDED:
                 continue

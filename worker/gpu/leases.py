@@ -48,6 +48,7 @@ class Hold:
         self.ending: Ending | None = None
         self._work: Work | None = None
         self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     @property
     def held(self) -> Held:
@@ -65,8 +66,13 @@ class Hold:
         """The first reason counts; the slot hears of it at the next denoising step."""
         with self._lock:
             self.ending = self.ending or ending
+            self._ended.set()
             if self._work:
                 self._work.cancel()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Waits for that."""
+        return self._ended.wait(seconds)
 
 
 class LeaseKeeper:

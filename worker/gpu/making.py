@@ -1,8 +1,9 @@
 """Makes what one job asks for and stores it, from its pictures in storage to its files."""
 
 import logging
+from collections.abc import Mapping
 
-from shared.errors import GenerationFailed
+from shared.errors import Cancelled, GenerationFailed
 from shared.jobs import JobSpec, LoadSpec, Outcome, Role
 from shared.pictures import read_mask, read_picture
 from shared.settings import Settings
@@ -14,7 +15,7 @@ from worker.gpu.studio.files import files_of
 
 logger = logging.getLogger(__name__)
 
-NOT_STORED = "The pictures could not be stored on the server."
+STORE_AGAIN_S = 2.0
 STORED_LATER = "S3 is away: the links will work when it is back and the files have been stored there."
 
 
@@ -50,15 +51,22 @@ class Making:
         target = self._models.registry.look().targets[spec.target] if spec.target else None
         with self._models.watched(spec, hold.attach):
             made = self._studio.make(spec, self._inputs(spec), hold.attach)
-        files = zip(spec.file_names, files_of(spec, made), strict=True)
-        try:
-            is_there = [self._stores.write(name, content, target) for name, content in files]
-        except OSError as exc:
-            logger.exception("pictures not stored", extra={"job_id": hold.claim.job_id})
-            raise GenerationFailed(NOT_STORED) from exc
-        if all(is_there):
+        files = dict(zip(spec.file_names, files_of(spec, made), strict=True))
+        while (kept := self._kept(files, target, hold.claim.job_id)) is None:
+            if hold.ends_within(STORE_AGAIN_S):
+                raise Cancelled("The job has ended before its pictures could be stored.")
+        if all(kept):
             return made.outcome
         return made.outcome.model_copy(update={"tip": f"{made.outcome.tip} {STORED_LATER}".strip()})
+
+    def _kept(self, files: Mapping[str, bytes], target: str | None, job_id: int) -> list[bool] | None:
+        """Whether each file can be read now; None if there is no room for them. A full disk is the operator's
+        to mend: the pictures wait for it, and the jobs behind them, instead of failing one by one."""
+        try:
+            return [self._stores.write(name, content, target) for name, content in files.items()]
+        except OSError as exc:
+            logger.error("pictures not stored yet", extra={"job_id": job_id, "reason": str(exc)})
+            return None
 
     def _inputs(self, spec: JobSpec) -> Inputs:
         """As the gateway checked them; raises `InputGone` for one that lay there for too long."""
