@@ -9,7 +9,7 @@ ALLOW_PRIVATE_HOSTS ?=
 ARGS ?=
 export HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS
 
-.PHONY: help setup run demo test check bench
+.PHONY: help setup run demo test check bench chaos
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -32,6 +32,9 @@ test: setup .venv/extras/ready ## Run every test: real Redis, real workers, the 
 
 check: setup ## Lint, format check, types and the boundaries between the parts
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+chaos: setup ## Kill, pause, cut off and fill up everything under load, at length; one table [ARGS: names of scenarios]
+	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.chaos $(ARGS)
 
 bench: setup ## The engine and the whole cluster beside stock diffusers, as ratios [ARGS]
 	@.venv/bin/python -m tests.bench.engine $(ARGS) && .venv/bin/python -m tests.bench.throughput

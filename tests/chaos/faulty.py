@@ -1,7 +1,7 @@
 """The GPU worker on a device that fails, in a way of its own for each shape of picture.
 
-What fails is diffusers' denoiser; the worker itself is as it always is. Most faults come once per installation,
-so that the next attempt succeeds.
+What fails is diffusers' denoiser; the worker itself is as it always is. Most faults come once per
+installation, so that the next attempt succeeds.
 """
 
 import ctypes

@@ -1,7 +1,11 @@
 """A whole installation to attack: Redis, gateways, GPU workers, a dispatcher, as `make run` starts them."""
 
+import atexit
 import contextlib
-from collections.abc import Iterator
+import functools
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +20,13 @@ from shared import ledger
 from shared.errors import LedgerUnavailable
 from shared.ledger import Ledger, worker_name
 from shared.settings import Settings
-from tests.chaos.members import Keeper, Member, Nursery, spawned
+from tests.chaos.members import Keeper, Member, nursery, spawned
 from tests.support import tiny
 from tests.support.models import write_models_file
 from tests.support.processes import environment_of
 from tests.support.waiting import wait_until
 
+WORKER = "worker.gpu.app"
 API_KEY = "the key of the attacks"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 USUAL: dict[str, Any] = {
@@ -84,18 +89,21 @@ class Installation:
 
 @contextlib.contextmanager
 def attacked(
-    folder: Path, *, gateways: int = 1, workers: int = 2, worker_app: str = "worker.gpu.app", **changes: Any
+    folder: Path,
+    *,
+    gateways: int = 1,
+    worker_apps: Sequence[str] = (WORKER, WORKER),
+    server: EmbeddedRedis | None = None,
+    first_workers_redis_url: str = "",
+    **changes: Any,
 ) -> Iterator[Installation]:
-    """One that is whole; `changes` are settings."""
+    """One that is whole, with a worker for each of `worker_apps`; `changes` are settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    redis_urls = changes.pop("worker_redis_urls", None)
-    server = changes.pop("server", None) or embedded_redis(folder, free_port())
-    models = write_models_file(
-        folder / "models.yaml", models={"demo": tiny.save_stable_diffusion(folder / "tiny")}
-    )
+    server = server or embedded_redis(folder, free_port())
+    models = write_models_file(folder / "models.yaml", models={"demo": _tiny_model()})
     common = Settings(**USUAL | {"data_dir": folder / "data", "models_file": models} | changes)
-    keeper, nursery = Keeper(), Nursery(folder)
-    with contextlib.closing(nursery), keeper.keeping():
+    keeper = Keeper()
+    with keeper.keeping():
         redis_words = server.command.words
         store = keeper.add("redis", spawned(redis_words, {}, folder / "redis.log", server.configuration))
         wait_for_redis(server.url)
@@ -106,11 +114,10 @@ def attacked(
             log = folder / f"gateway{index}.log"
             made.gateways.append(keeper.add(log.stem, spawned(commands.gateway().words, environment, log)))
             made.urls.append(f"http://127.0.0.1:{port}")
-        for index in range(workers):
-            url = redis_urls[index] if redis_urls else server.url
-            made.workers.append(
-                _worker(keeper, nursery, index, worker_app, _with(made.settings, redis_url=url), folder)
-            )
+        for index, app in enumerate(worker_apps):
+            url = server.url if index else first_workers_redis_url or server.url
+            settings = _with(made.settings, redis_url=url)
+            made.workers.append(_worker(keeper, index, app, settings, folder))
         words = commands.dispatcher(common.deliveries_at_once).words
         start = spawned(words, environment_of(made.settings), folder / "dispatcher.log")
         made.dispatchers.append(keeper.add("dispatcher", start))
@@ -118,13 +125,18 @@ def attacked(
         yield made
 
 
-def _worker(
-    keeper: Keeper, nursery: Nursery, index: int, app: str, settings: Settings, folder: Path
-) -> Member:
+@functools.cache
+def _tiny_model() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return tiny.save_stable_diffusion(folder / "tiny")
+
+
+def _worker(keeper: Keeper, index: int, app: str, settings: Settings, folder: Path) -> Member:
     words = commands.gpu_worker(index, settings.slots).words
-    words = tuple(app if word == "worker.gpu.app" else word for word in words[words.index("celery") + 1 :])
+    words = tuple(app if word == WORKER else word for word in words[words.index("celery") + 1 :])
     log = folder / f"worker{index}.log"
-    return keeper.add(log.stem, nursery.worker(words, environment_of(settings), log))
+    return keeper.add(log.stem, nursery().worker(words, environment_of(settings), log))
 
 
 def _with(settings: Settings, **changes: Any) -> Settings:

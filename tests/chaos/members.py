@@ -1,6 +1,8 @@
 """The processes of an installation: each can be killed, frozen and ended, and is started again."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -109,17 +111,16 @@ def spawned(words: Sequence[str], environment: Mapping[str, str], log: Path, std
 class Nursery:
     """Where GPU workers come from (see nursery.py)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        with (folder / "nursery.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.nursery"],
-                env=clean_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.nursery"],
+            env=clean_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         self._said()  # it is ready
 
     def worker(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Start:
@@ -151,6 +152,14 @@ class Nursery:
     def _pipe(pipe: IO[str] | None) -> IO[str]:
         assert pipe is not None
         return pipe
+
+
+@functools.cache
+def nursery() -> Nursery:
+    """One for all installations of this process: its imports take longer than all the rest of a start."""
+    made = Nursery()
+    atexit.register(made.close)
+    return made
 
 
 def _is_alive(pid: int) -> bool:

@@ -54,6 +54,7 @@ def reckon(
     within_s: float = 120.0,
 ) -> Report:
     """Waits until every job has ended and every webhook was sent; then looks at all of them."""
+    traffic.close()
     installation = traffic.installation
     with installation.ledger() as store:
         wait_until(lambda: _is_quiet(store.run(ledger.stats())), within_s, every_s=0.1)

@@ -26,6 +26,11 @@ Fields = Callable[[int], dict[str, Any]]
 """What the job of this number asks for."""
 
 
+def _quiet_client() -> httpx.Client:
+    limits = httpx.Limits(max_connections=None)
+    return httpx.Client(timeout=LONGEST_ANSWER_S, trust_env=False, limits=limits)
+
+
 @dataclass
 class Traffic:
     """What was sent and what came back. Safe to share between threads."""
@@ -45,11 +50,7 @@ class Traffic:
     """Answers that no client should ever see."""
     slowest_answer_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _client: httpx.Client = field(
-        default_factory=lambda: httpx.Client(
-            timeout=LONGEST_ANSWER_S, trust_env=False, limits=httpx.Limits(max_connections=None)
-        )
-    )
+    _client: httpx.Client = field(default_factory=_quiet_client)
 
     def wait_for_room(self) -> None:
         while len(self.accepted) - len(self.receiver.requests) >= self.most_open:
@@ -71,6 +72,13 @@ class Traffic:
             with self._lock:
                 self.accepted[key] = said["id"]
         return said is not None
+
+    def require_refusal(self) -> None:
+        """While nothing can be accepted a client hears so, and nothing of that request is done later."""
+        assert not self.send_once(0, str(uuid.uuid4())), "accepted although Redis is away"
+
+    def close(self) -> None:
+        self._client.close()
 
     def _post(self, url: str, key: str, number: int) -> dict[str, Any] | None:
         body = {

@@ -56,8 +56,8 @@ def _resident_bytes(installation: Installation) -> int:
 
 
 def jobs_before_another_keys(folder: Path, *, flood: int) -> tuple[int, int]:
-    """One key has `flood` jobs queued, and all slots busy, when another key sends one. How many jobs of the flood
-    began before that one did, and how many slots there are."""
+    """One key has `flood` jobs queued, and all slots busy, when another key sends one. How many jobs of the
+    flood began before that one did, and how many slots there are."""
     with attacked(folder) as installation, installation.ledger() as store:
         pins = pin_everything(Registry(store).look())
         spec = make_spec(pins=pins, steps=10)

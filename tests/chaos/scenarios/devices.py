@@ -12,6 +12,7 @@ from tests.chaos.traffic import Traffic, streaming
 from tests.support.receiver import running_receiver
 from tests.support.waiting import wait_until
 
+FAULTY = ("tests.chaos.faulty", "tests.chaos.faulty")
 HASTY: dict[str, Any] = {"lease_s": 4.0, "beat_s": 1.0, "step_timeout_s": 3.0}
 
 
@@ -25,7 +26,7 @@ def device_fails(folder: Path, *, jobs: int) -> Report:
         return {"height": SHAPES["out of memory"] if number % 2 else SIDE}
 
     with (
-        attacked(folder, worker_app="tests.chaos.faulty", **HASTY) as installation,
+        attacked(folder, worker_apps=FAULTY, **HASTY) as installation,
         running_receiver() as receiver,
     ):
         traffic = Traffic(installation, receiver, fields)
@@ -44,7 +45,7 @@ def device_fails(folder: Path, *, jobs: int) -> Report:
 def poison_job(folder: Path, *, jobs: int) -> Report:
     """A job that ends every worker it comes to."""
     with (
-        attacked(folder, worker_app="tests.chaos.faulty", **HASTY) as installation,
+        attacked(folder, worker_apps=FAULTY, **HASTY) as installation,
         running_receiver() as receiver,
     ):
         traffic = Traffic(

@@ -15,7 +15,7 @@ from tests.support.receiver import running_receiver
 
 def workers_killed(folder: Path, *, jobs: int, kills: int, every_s: float) -> Report:
     """At random moments, each in turn; jobs that are hit are made again."""
-    with attacked(folder, workers=2) as installation, running_receiver() as receiver:
+    with attacked(folder) as installation, running_receiver() as receiver:
         traffic = Traffic(installation, receiver, lambda number: {"num_inference_steps": 5 + number % 20})
         recoveries, over = Recoveries(installation), threading.Event()
         watching = threading.Thread(target=recoveries.watch, args=(over,))
@@ -39,7 +39,7 @@ def workers_killed(folder: Path, *, jobs: int, kills: int, every_s: float) -> Re
 
 def gateways_killed(folder: Path, *, jobs: int, kills: int, every_s: float) -> Report:
     """While clients submit, and try again with the same Idempotency-Key."""
-    with attacked(folder, gateways=2, workers=2) as installation, running_receiver() as receiver:
+    with attacked(folder, gateways=2) as installation, running_receiver() as receiver:
         traffic = Traffic(installation, receiver)
         with streaming(traffic, jobs):
             for gateway in itertools.islice(itertools.cycle(installation.gateways), kills):

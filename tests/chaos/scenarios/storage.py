@@ -13,6 +13,9 @@ from tests.support.receiver import running_receiver
 from tests.support.s3 import running_s3
 from tests.support.waiting import wait_until
 
+LOG_BYTES = 50_000
+"""A file may be so long and no longer: the log has room, a picture has not."""
+
 
 def s3_away(folder: Path, *, jobs: int, away_s: float) -> Report:
     """Pictures wait on the workers' disks, and their links work when S3 is back."""
@@ -21,12 +24,10 @@ def s3_away(folder: Path, *, jobs: int, away_s: float) -> Report:
         attacked(folder, secret_key="sealing what S3 must not see") as installation,
         running_receiver() as receiver,
     ):
-        details = s3.details().model_dump(mode="json") | {"aws_secret_access_key": s3.secret_access_key}
-        body = {"key": API_KEY, "deploy_type": "text_to_image", **details}
-        said = httpx.post(
-            f"{installation.urls[0]}{ROOT}/update_s3", json=body, timeout=30, trust_env=False
-        ).json()
-        assert said["status"] == "success", said
+        credentials = {"aws_access_key_id": s3.access_key_id, "aws_secret_access_key": s3.secret_access_key}
+        body = {"key": API_KEY, "deploy_type": "text_to_image", **s3.details().model_dump(mode="json")}
+        said = httpx.post(f"{installation.urls[0]}{ROOT}/update_s3", json=body | credentials, trust_env=False)
+        assert said.json()["status"] == "success", said.text
         traffic = Traffic(installation, receiver)
         with streaming(traffic, jobs):
             wait_until(lambda: len(receiver.requests) > 5, within_s=60)
@@ -43,18 +44,16 @@ def s3_away(folder: Path, *, jobs: int, away_s: float) -> Report:
 def disk_full(folder: Path, *, jobs: int, full_s: float) -> Report:
     """Of both workers: no job fails for it, and those that wait are done when there is room again."""
     with attacked(folder) as installation, running_receiver() as receiver:
-        traffic = Traffic(
-            installation, receiver, lambda _: {"width": 256, "height": 256, "num_inference_steps": 1}
-        )
+        large = {"width": 256, "height": 256, "num_inference_steps": 1}
+        traffic = Traffic(installation, receiver, lambda _: large)
         with streaming(traffic, jobs):
             wait_until(lambda: receiver.requests, within_s=60)
-            limits = [
-                psutil.Process(worker.pid).rlimit(psutil.RLIMIT_FSIZE) for worker in installation.workers
-            ]
-            for worker, (_, hard) in zip(installation.workers, limits, strict=True):
-                psutil.Process(worker.pid).rlimit(psutil.RLIMIT_FSIZE, (50_000, hard))
+            workers = [psutil.Process(worker.pid) for worker in installation.workers]
+            _, hard = workers[0].rlimit(psutil.RLIMIT_FSIZE)
+            for worker in workers:
+                worker.rlimit(psutil.RLIMIT_FSIZE, (LOG_BYTES, hard))
             wait_until(lambda: "pictures not stored yet" in installation.logs(), within_s=60)
             pause(full_s)
-            for worker, (_, hard) in zip(installation.workers, limits, strict=True):
-                psutil.Process(worker.pid).rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+            for worker in workers:
+                worker.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
         return reckon("disk full", traffic)
