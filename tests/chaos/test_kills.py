@@ -21,7 +21,7 @@ def test_a_client_that_tries_again_at_another_gateway_gets_its_job_once(tmp_path
 
 
 def test_a_worker_that_is_told_to_end_gives_back_what_it_cannot_finish(tmp_path: Path) -> None:
-    workers_drained(tmp_path, jobs=40, drain_s=0.5).require_clean()
+    workers_drained(tmp_path, jobs=20, drain_s=0.5).require_clean()
 
 
 def test_a_rolling_restart_is_not_noticed(tmp_path: Path) -> None:

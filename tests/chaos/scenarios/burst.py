@@ -79,6 +79,7 @@ def jobs_before_another_keys(folder: Path, *, flood: int) -> tuple[int, int]:
         with installation.raw() as raw:
             accepted = float(raw.hget(f"pw:job:{single}", "created_ms") or 0)
             began = float(raw.hget(f"pw:job:{single}", "started_ms") or 0)
-            starts = [float(raw.hget(f"pw:job:{job_id}", "started_ms") or 0) for job_id in flooding]
+            # in the order in which they were accepted, which is that in which they begin
+            starts = [float(raw.hget(f"pw:job:{job_id}", "started_ms") or 0) for job_id in flooding[:500]]
         slots = installation.settings.slots * len(installation.workers)
         return sum(accepted < start < began for start in starts), slots
