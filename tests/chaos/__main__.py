@@ -27,7 +27,7 @@ Scenario = Callable[[Path], Report]
 SCENARIOS: Mapping[str, Scenario] = {
     "workers": partial(workers_killed, jobs=3000, kills=40, every_s=4.0),
     "gateways": partial(gateways_killed, jobs=1000, kills=20, every_s=2.0),
-    "redis-killed": partial(redis_killed, jobs=500, kills=6, every_s=5.0, down_s=4.0),
+    "redis-killed": partial(redis_killed, jobs=500, kills=6, every_s=5.0, lease_s=10.0),
     "redis-paused": partial(redis_paused, jobs=200, pause_s=30.0),
     "cut-off": partial(worker_cut_off, jobs=200, cut_s=30.0),
     "redis-full": partial(redis_full, jobs=1000),

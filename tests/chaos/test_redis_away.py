@@ -7,11 +7,11 @@ from tests.chaos.scenarios.redis_away import redis_full, redis_killed, redis_pau
 
 
 def test_everything_resumes_by_itself_when_redis_comes_back(tmp_path: Path) -> None:
-    redis_killed(tmp_path, jobs=100, kills=2, every_s=2.0, down_s=2.0).require_clean()
+    redis_killed(tmp_path, jobs=60, kills=2, every_s=2.0, lease_s=3.0).require_clean()
 
 
 def test_a_redis_that_hangs_for_longer_than_a_lease_costs_no_worker_its_jobs(tmp_path: Path) -> None:
-    redis_paused(tmp_path, jobs=50, pause_s=20.0).require_clean()
+    redis_paused(tmp_path, jobs=50, pause_s=15.0).require_clean()
 
 
 def test_a_worker_that_was_cut_off_cannot_write_when_it_comes_back(tmp_path: Path) -> None:

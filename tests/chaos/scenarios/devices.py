@@ -13,6 +13,8 @@ from tests.support.receiver import running_receiver
 from tests.support.waiting import wait_until
 
 FAULTY = ("tests.chaos.faulty", "tests.chaos.faulty")
+POISONED = 20
+"""Number of the job."""
 HASTY: dict[str, Any] = {"lease_s": 4.0, "beat_s": 1.0, "step_timeout_s": 3.0}
 
 
@@ -41,14 +43,15 @@ def device_fails(folder: Path, *, jobs: int) -> Report:
 
 def poison_job(folder: Path, *, jobs: int) -> Report:
     """A job that ends every worker it comes to."""
-    with (
-        attacked(folder, worker_apps=FAULTY, **HASTY) as installation,
-        running_receiver() as receiver,
-    ):
-        traffic = Traffic(
-            installation, receiver, lambda number: {"height": SHAPES["poison"]} if number == 5 else {}
-        )
-        with streaming(traffic, jobs):
+    # so many that some would meet it each time, if jobs that were hit twice were not kept apart
+    many = HASTY | {"slots": 16}
+
+    def fields(number: int) -> dict[str, Any]:
+        return {"height": SHAPES["poison"] if number == POISONED else SIDE, "num_inference_steps": 20}
+
+    with attacked(folder, worker_apps=FAULTY, **many) as installation, running_receiver() as receiver:
+        traffic = Traffic(installation, receiver, fields, most_open=64)
+        with streaming(traffic, jobs, clients=32):
             wait_until(lambda: _failed(installation), within_s=120)
         report = reckon("poison job", traffic, kills=_deaths(installation))
         with installation.ledger() as store:
