@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import redis
@@ -145,22 +144,6 @@ def test_a_worker_that_holds_a_job_twice_hears_which_lease_is_lost(store: Ledger
     held = [Held(job_id, token, 0.0) for token in ("old", "new")]
 
     assert store.run(ledger.beat("worker", "{}", settings, held)).lost == {"old"}
-
-
-def test_a_postponed_delivery_does_not_use_up_an_attempt(store: Ledger, settings: Settings) -> None:
-    job_id = accept(store, settings, webhook="http://receiver.test/")
-    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
-
-    verdicts: tuple[Literal["postponed", "retry"], ...] = ("postponed", "postponed", "retry")
-    for verdict in verdicts:
-        delivery = store.run(ledger.claim_delivery("token", settings))
-        assert delivery is not None
-        assert delivery.attempts == 0
-        store.run(ledger.finish_delivery(delivery, verdict, answer=""))
-
-    last = store.run(ledger.claim_delivery("token", settings))
-    assert last is not None
-    assert last.attempts == 1
 
 
 def test_a_delivery_whose_record_is_gone_ends_without_an_error(

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 
 from shared import ledger
+from shared.errors import BadRequest
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Delivery, Held, Ledger
 from shared.settings import Settings
@@ -29,6 +30,7 @@ from tests.support.jobs import make_key, make_spec
 
 MODELS = ("demo", "other", "third")
 TENANTS = ("ann", "bob", "cid")
+RECEIVERS = ("http://x.test/", "http://x.test/?other", "http://y.test/")
 LIMIT = 2
 
 
@@ -60,7 +62,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.known: dict[int, Known] = {}
         self.by_idempotency_key: dict[tuple[str, str], int] = {}
         self.cancel_asked: set[int] = set()
-        self.delivered: Counter[int] = Counter()
+        self.settled: dict[int, str] = {}
+        self.asked_again: set[int] = set()
         self.tokens = (f"token-{i}" for i in itertools.count())
 
     def teardown(self) -> None:
@@ -74,7 +77,7 @@ class LedgerMachine(RuleBasedStateMachine):
         priority=st.integers(0, 10),
         weight=st.sampled_from([0.5, 1.0, 4.0]),
         steps=st.integers(1, 50),
-        webhook=st.booleans(),
+        webhook=st.none() | st.sampled_from(RECEIVERS),
         idempotency_key=st.none() | st.sampled_from(["once", "twice"]),
     )
     def accept(
@@ -84,10 +87,10 @@ class LedgerMachine(RuleBasedStateMachine):
         priority: int,
         weight: float,
         steps: int,
-        webhook: bool,
+        webhook: str | None,
         idempotency_key: str | None,
     ) -> int:
-        spec = make_spec(model_id=model, steps=steps, webhook="http://x.test/" if webhook else None)
+        spec = make_spec(model_id=model, steps=steps, webhook=webhook)
         key = make_key(tenant, priority=priority, weight=weight)
         call = ledger.accept(spec, key, self.patient, idempotency_key=idempotency_key, digest="same")
         accepted = self.store.run(call)
@@ -99,7 +102,7 @@ class LedgerMachine(RuleBasedStateMachine):
             first = self.by_idempotency_key.setdefault((tenant, idempotency_key), accepted.job_id)
             assert first == accepted.job_id
         assert accepted.is_new == (accepted.job_id not in self.known)
-        self.known.setdefault(accepted.job_id, Known(tenant, webhook, spec.cost))
+        self.known.setdefault(accepted.job_id, Known(tenant, webhook is not None, spec.cost))
         return accepted.job_id
 
     @rule(target=claims, loaded=st.sets(st.sampled_from(MODELS)), vanishes=st.booleans())
@@ -153,20 +156,59 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert state in (JobState.FAILED, JobState.CANCELLED)
                 known.ended_as = state
 
-    @rule(target=deliveries, vanishes=st.booleans())
-    def claim_delivery(self, vanishes: bool) -> object:
+    @rule(target=deliveries, vanishes=st.booleans(), is_occupied=st.booleans())
+    def claim_delivery(self, vanishes: bool, is_occupied: bool) -> object:
         settings = self.hasty if vanishes else self.patient
-        delivery = self.store.run(ledger.claim_delivery(next(self.tokens), settings))
+        occupied = self.redis.zrange("pw:receivers", 0, 0) if is_occupied else []
+        delivery = self.store.run(ledger.claim_delivery(next(self.tokens), settings, occupied))
         if delivery is None:
             return multiple()
+        assert delivery.receiver not in occupied
         assert self.known[delivery.job_id].ended_as is not None
+        assert delivery.attempts == 0 or delivery.job_id not in self.asked_again
+        self.asked_again.discard(delivery.job_id)
         return delivery
 
-    @rule(delivery=deliveries, verdict=st.sampled_from(["delivered", "retry", "postponed", "dead"]))
+    @rule(delivery=deliveries, verdict=st.sampled_from(["delivered", "retry", "dead"]))
     def finish_delivery(self, delivery: Delivery, verdict: str) -> None:
         call = ledger.finish_delivery(delivery, verdict, retry_in_s=0.0, answer="HTTP 200")  # type: ignore[arg-type]
-        if self.store.run(call) and verdict in ("delivered", "dead"):
-            self.delivered[delivery.job_id] += 1
+        if not self.store.run(call):
+            return
+        is_owed_again = delivery.job_id in self.asked_again
+        if verdict == "delivered" or (verdict == "dead" and not is_owed_again):
+            self.settled[delivery.job_id] = verdict
+        self.asked_again.discard(delivery.job_id)
+
+    @rule(job_id=jobs)
+    def replay(self, job_id: int) -> None:
+        known, is_sent = self.known[job_id], self._delivery(job_id).get("state") == "sending"
+        call = ledger.replay(job_id, known.tenant)
+        if known.ended_as is None or not known.has_webhook:
+            with pytest.raises(BadRequest):
+                self.store.run(call)
+            return
+        for _ in range(2):  # it is safe to repeat
+            self.store.run(call)
+        self._was_replayed(job_id, is_sent)
+
+    @rule(tenant=st.sampled_from(TENANTS))
+    def replay_dead(self, tenant: str) -> None:
+        dead = {each.job_id for each in self.store.run(ledger.dead_letters(tenant, 1)).page}
+        assert dead == {
+            job_id
+            for job_id, verdict in self.settled.items()
+            if verdict == "dead" and self.known[job_id].tenant == tenant
+        }
+        assert self.store.run(ledger.replay_dead(tenant, next(self.tokens))).count == len(dead)
+        for job_id in dead:
+            self._was_replayed(job_id, is_sent=False)
+
+    def _was_replayed(self, job_id: int, is_sent: bool) -> None:
+        self.settled.pop(job_id, None)
+        if is_sent:
+            self.asked_again.add(job_id)
+        else:
+            assert self._delivery(job_id)["attempts"] == "0"
 
     @invariant()
     def every_job_is_in_exactly_one_place(self) -> None:
@@ -191,7 +233,27 @@ class LedgerMachine(RuleBasedStateMachine):
         waiting = set(map(int, self.redis.zrange("pw:outbox", 0, -1)))
         for job_id, known in self.known.items():
             owed = known.has_webhook and known.ended_as is not None
-            assert (job_id in waiting) + self.delivered[job_id] == int(owed)
+            assert (job_id in waiting) + (job_id in self.settled) == int(owed)
+            if owed:
+                lives = [self.redis.pttl(f"pw:{kept}:{job_id}") for kept in ("job", "delivery")]
+                assert [life > 0 for life in lives] == [job_id in self.settled] * 2
+
+    @invariant()
+    def the_receivers_agree_with_the_outbox(self) -> None:
+        owed = self.redis.zrange("pw:outbox", 0, -1, withscores=True)
+        queues = {
+            receiver: self.redis.zrange(f"pw:outbox:{receiver}", 0, -1, withscores=True)
+            for receiver in {webhook_receiver(url) for url in RECEIVERS}
+        }
+        assert sorted(owed) == sorted(each for queue in queues.values() for each in queue)
+        firsts = {receiver: queue[0][1] for receiver, queue in queues.items() if queue}
+        assert dict(self.redis.zrange("pw:receivers", 0, -1, withscores=True)) == firsts
+
+    @invariant()
+    def the_dead_are_those_that_were_given_up(self) -> None:
+        given_up = {job_id for job_id, verdict in self.settled.items() if verdict == "dead"}
+        assert set(map(int, self.redis.zrange("pw:dead", 0, -1))) == given_up
+        assert self.store.run(ledger.stats()).deliveries_dead == len(given_up)
 
     @invariant()
     def the_heads_and_the_backlog_agree_with_the_queues(self) -> None:
@@ -200,6 +262,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert heads == {model: head[0][1] for model, head in first.items() if head}
         owed = sum(known.cost for known in self.known.values() if known.ended_as is None)
         assert int(self.redis.get("pw:backlog") or 0) == owed
+
+    def _delivery(self, job_id: int) -> dict[str, str]:
+        fields: dict[str, str] = self.redis.hgetall(f"pw:delivery:{job_id}")
+        return fields
 
     def _state(self, job_id: int) -> JobState:
         return self.store.run(ledger.read(job_id, None)).state
@@ -212,6 +278,12 @@ class LedgerMachine(RuleBasedStateMachine):
             self._state(claim.job_id) is JobState.RUNNING
             and self.redis.hget(f"pw:job:{claim.job_id}", "token") == claim.token
         )
+
+
+def webhook_receiver(url: str) -> str:
+    webhook = make_spec(webhook=url).webhook
+    assert webhook is not None
+    return webhook.receiver
 
 
 def test_the_ledger_keeps_its_promises_under_any_interleaving(redis_url: str) -> None:

@@ -1,7 +1,7 @@
 -- Accept a job, once per idempotency key.
 -- ARGV: idempotency key, its life in ms, digest of the body, tenant, model, cost, weight, head start,
---       '1' if it has a webhook, retention in ms, spec, gpu queue, '1' if it loads a model, most open jobs of
---       the tenant ('' for no limit), ids of the entries that it uses (separated by blanks)
+--       receiver of its webhook ('' for none), retention in ms, spec, gpu queue, '1' if it loads a model, most
+--       open jobs of the tenant ('' for no limit), ids of the entries that it uses (separated by blanks)
 -- Returns {id, '1' if this call created it, bell wanted}, {'conflict'} for the same key with another body,
 -- {'full'} if the tenant has as many open jobs as it may have, or {'gone'} if an entry is no longer registered.
 local idempotency, life_ms, digest, tenant, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
