@@ -1,10 +1,14 @@
 """The dispatcher: a real process, a real receiver, every kind of answer."""
 
 import json
+import signal
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from shared.settings import Settings
 from tests.support.deliveries import SIGNING_SECRET, end_job
 from tests.support.processes import running_dispatcher
 from tests.support.receiver import running_drip, running_receiver
+from tests.support.site import answer, running_site
 from tests.support.waiting import wait_until
 
 
@@ -161,6 +166,28 @@ def test_a_batch_for_one_receiver_is_delivered_without_a_pause(
             wait_until(lambda: all(came_to(job_id, "delivered") for job_id in batch), 30, every_s=0.5)
 
     assert len(receiver.requests) == len(batch)
+
+
+def test_a_dispatcher_that_is_told_to_end_leaves_its_backlog_to_others(
+    store: Ledger, quick: Settings, tmp_path: Path
+) -> None:
+    def slow(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+        over.wait(0.4)
+        answer()(handler, over)
+
+    with (
+        running_site({"/hook": slow}) as site,
+        running_dispatcher(quick, tmp_path / "dispatcher.log") as dispatcher,
+    ):
+        backlog = [end_job(store, quick, webhook=f"{site.url}/hook") for _ in range(200)]
+        wait_until(lambda: len(site.requests) >= 8)
+
+        dispatcher.send_signal(signal.SIGTERM)
+        dispatcher.wait(8)
+
+    states = Counter(delivery(quick, job_id)["state"] for job_id in backlog)
+    assert set(states) == {"delivered", "due"}
+    assert states["delivered"] == len(site.requests)
 
 
 def test_a_private_address_is_never_called(store: Ledger, quick: Settings, tmp_path: Path) -> None:

@@ -160,6 +160,26 @@ def test_a_delivery_whose_record_is_gone_ends_without_an_error(
     assert store.run(ledger.stats()).deliveries_waiting == 0
 
 
+def test_a_replay_whose_reply_was_lost_is_not_a_second_one(store: Ledger, settings: Settings) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+
+    def deliver() -> bool:
+        delivery = store.run(ledger.claim_delivery("token", settings))
+        return delivery is not None and store.run(
+            ledger.finish_delivery(delivery, "delivered", answer="HTTP 200")
+        )
+
+    assert deliver()
+    asked = ledger.replay(job_id, "tenant")
+    store.run(asked)
+    assert deliver()
+    store.run(asked)
+
+    assert not deliver()
+    assert store.run(ledger.delivery_log(job_id, "tenant")).state == "delivered"
+
+
 def test_many_calls_at_once_wait_for_a_connection_and_all_succeed(settings: Settings) -> None:
     async def many() -> int:
         client = AsyncLedger(settings.redis_url)
