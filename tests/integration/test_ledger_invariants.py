@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     rule,
@@ -31,6 +32,7 @@ from tests.support.jobs import make_key, make_spec
 MODELS = ("demo", "other", "third")
 TENANTS = ("ann", "bob", "cid")
 RECEIVERS = ("http://x.test/", "http://x.test/?other", "http://y.test/")
+DIGESTS = {webhook.receiver for webhook in (make_spec(webhook=url).webhook for url in RECEIVERS) if webhook}
 LIMIT = 2
 
 
@@ -69,6 +71,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.store.close()
         self.redis.close()
+
+    @initialize(target=jobs)
+    def some_have_ended_already(self) -> object:
+        """So that much becomes of deliveries too in the few steps that there are."""
+        for tenant, webhook in zip(TENANTS, RECEIVERS, strict=True):
+            self.accept(tenant, "demo", 0, 1.0, 1, webhook, None)
+            claim = self.store.run(ledger.claim("worker", next(self.tokens), self.patient, []))
+            assert claim is not None
+            self.finish(claim, JobState.SUCCEEDED)
+        return multiple(*self.known)
 
     @rule(
         target=jobs,
@@ -235,15 +247,14 @@ class LedgerMachine(RuleBasedStateMachine):
             owed = known.has_webhook and known.ended_as is not None
             assert (job_id in waiting) + (job_id in self.settled) == int(owed)
             if owed:
-                lives = [self.redis.pttl(f"pw:{kept}:{job_id}") for kept in ("job", "delivery")]
-                assert [life > 0 for life in lives] == [job_id in self.settled] * 2
+                assert (self.redis.pttl(f"pw:job:{job_id}") > 0) == (job_id in self.settled)
 
     @invariant()
     def the_receivers_agree_with_the_outbox(self) -> None:
         owed = self.redis.zrange("pw:outbox", 0, -1, withscores=True)
         queues = {
             receiver: self.redis.zrange(f"pw:outbox:{receiver}", 0, -1, withscores=True)
-            for receiver in {webhook_receiver(url) for url in RECEIVERS}
+            for receiver in DIGESTS
         }
         assert sorted(owed) == sorted(each for queue in queues.values() for each in queue)
         firsts = {receiver: queue[0][1] for receiver, queue in queues.items() if queue}
@@ -280,12 +291,6 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
 
-def webhook_receiver(url: str) -> str:
-    webhook = make_spec(webhook=url).webhook
-    assert webhook is not None
-    return webhook.receiver
-
-
 def test_the_ledger_keeps_its_promises_under_any_interleaving(redis_url: str) -> None:
     class Machine(LedgerMachine):
         pass
@@ -294,7 +299,7 @@ def test_the_ledger_keeps_its_promises_under_any_interleaving(redis_url: str) ->
     run_state_machine_as_test(
         Machine,
         settings=hypothesis_settings(
-            max_examples=60,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

@@ -11,11 +11,12 @@ from shared.settings import Settings
 from shared.webhooks import webhook_to
 
 HERE = ("127.0.0.1", "localhost")
+KEYLESS = Sealer(Settings(secret_key=None))
 
 
 def make_spec(**changes: Any) -> PictureSpec:
     """`webhook`: a URL, kept in clear if there is no `sealer` with a key."""
-    webhook, sealer = changes.pop("webhook", None), changes.pop("sealer", Sealer(Settings()))
+    webhook, sealer = changes.pop("webhook", None), changes.pop("sealer", KEYLESS)
     values: dict[str, Any] = {
         "model_id": "demo",
         "prompt": "a red circle",
