@@ -46,11 +46,10 @@ class Known:
     ended_as: JobState | None = None
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """Clients, workers and dispatchers that do anything at any time, with stale tokens and expired leases."""
+class DeliveryMachine(RuleBasedStateMachine):
+    """Jobs that have ended, and dispatchers and owners that do anything with their deliveries at any time."""
 
     jobs = Bundle("jobs")
-    claims = Bundle("claims")
     deliveries = Bundle("deliveries")
     redis_url = ""
 
@@ -74,99 +73,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(target=jobs)
     def some_have_ended_already(self) -> object:
-        """So that much becomes of deliveries too in the few steps that there are."""
         for tenant, webhook in zip(TENANTS, RECEIVERS, strict=True):
-            self.accept(tenant, "demo", 0, 1.0, 1, webhook, None)
-            claim = self.store.run(ledger.claim("worker", next(self.tokens), self.patient, []))
-            assert claim is not None
-            self.finish(claim, JobState.SUCCEEDED)
+            spec = make_spec(webhook=webhook)
+            call = ledger.accept(spec, make_key(tenant), self.patient, idempotency_key=None, digest="")
+            job_id = self.store.run(call).job_id
+            assert self.store.run(ledger.claim("worker", "first", self.patient, []))
+            self.store.run(ledger.finish(job_id, "first", JobState.SUCCEEDED, Outcome()))
+            self.known[job_id] = Known(tenant, True, spec.cost, JobState.SUCCEEDED)
         return multiple(*self.known)
-
-    @rule(
-        target=jobs,
-        tenant=st.sampled_from(TENANTS),
-        model=st.sampled_from(MODELS),
-        priority=st.integers(0, 10),
-        weight=st.sampled_from([0.5, 1.0, 4.0]),
-        steps=st.integers(1, 50),
-        webhook=st.none() | st.sampled_from(RECEIVERS),
-        idempotency_key=st.none() | st.sampled_from(["once", "twice"]),
-    )
-    def accept(
-        self,
-        tenant: str,
-        model: str,
-        priority: int,
-        weight: float,
-        steps: int,
-        webhook: str | None,
-        idempotency_key: str | None,
-    ) -> int:
-        spec = make_spec(model_id=model, steps=steps, webhook=webhook)
-        key = make_key(tenant, priority=priority, weight=weight)
-        call = ledger.accept(spec, key, self.patient, idempotency_key=idempotency_key, digest="same")
-        accepted = self.store.run(call)
-
-        again = self.store.run(call)
-        assert (again.job_id, again.is_new) == (accepted.job_id, False)
-
-        if idempotency_key:
-            first = self.by_idempotency_key.setdefault((tenant, idempotency_key), accepted.job_id)
-            assert first == accepted.job_id
-        assert accepted.is_new == (accepted.job_id not in self.known)
-        self.known.setdefault(accepted.job_id, Known(tenant, webhook is not None, spec.cost))
-        return accepted.job_id
-
-    @rule(target=claims, loaded=st.sets(st.sampled_from(MODELS)), vanishes=st.booleans())
-    def claim(self, loaded: set[str], vanishes: bool) -> object:
-        queued = self._queued()
-        settings = self.hasty if vanishes else self.patient
-        claim = self.store.run(ledger.claim("worker", next(self.tokens), settings, sorted(loaded)))
-        assert (claim is None) == (not queued)
-        if claim is None:
-            return multiple()
-        assert claim.job_id in queued
-        assert 1 <= claim.attempts <= LIMIT
-        return claim
-
-    @rule(claim=claims, expires=st.booleans())
-    def beat(self, claim: Claim, expires: bool) -> None:
-        held = [Held(claim.job_id, claim.token, 0.5)]
-        beats = self.store.run(ledger.beat("worker", "{}", self.hasty if expires else self.patient, held))
-        assert (claim.token in beats.lost) == (not self._holds(claim))
-
-    @rule(claim=claims, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
-    def finish(self, claim: Claim, state: JobState) -> None:
-        held = self._holds(claim)
-        finished = self.store.run(ledger.finish(claim.job_id, claim.token, state, Outcome()))
-        if held:
-            assert finished.is_mine
-            self.known[claim.job_id].ended_as = state
-
-    @rule(claim=claims)
-    def release(self, claim: Claim) -> None:
-        held = self._holds(claim)
-        assert self.store.run(ledger.release(claim.job_id, claim.token)).is_mine == held
-        if held and claim.job_id in self.cancel_asked:
-            self.known[claim.job_id].ended_as = JobState.CANCELLED
-
-    @rule(job_id=jobs)
-    def cancel(self, job_id: int) -> None:
-        known = self.known[job_id]
-        cancelled = self.store.run(ledger.cancel(job_id, known.tenant))
-        self.cancel_asked.add(job_id)
-        assert cancelled.is_mine == (known.ended_as is None)
-        if job_id in self._queued() or self._state(job_id) is JobState.CANCELLED:
-            known.ended_as = known.ended_as or JobState.CANCELLED
-
-    @rule()
-    def sweep(self) -> None:
-        self.store.run(ledger.sweep(self.patient))
-        for job_id, known in self.known.items():
-            state = self._state(job_id)
-            if known.ended_as is None and state.is_terminal:
-                assert state in (JobState.FAILED, JobState.CANCELLED)
-                known.ended_as = state
 
     @rule(target=deliveries, vanishes=st.booleans(), is_occupied=st.booleans())
     def claim_delivery(self, vanishes: bool, is_occupied: bool) -> object:
@@ -281,6 +195,99 @@ class LedgerMachine(RuleBasedStateMachine):
     def _state(self, job_id: int) -> JobState:
         return self.store.run(ledger.read(job_id, None)).state
 
+
+class LedgerMachine(DeliveryMachine):
+    """Clients and workers besides, with stale tokens and expired leases."""
+
+    jobs = Bundle("jobs")
+    claims = Bundle("claims")
+
+    @rule(
+        target=jobs,
+        tenant=st.sampled_from(TENANTS),
+        model=st.sampled_from(MODELS),
+        priority=st.integers(0, 10),
+        weight=st.sampled_from([0.5, 1.0, 4.0]),
+        steps=st.integers(1, 50),
+        webhook=st.none() | st.sampled_from(RECEIVERS),
+        idempotency_key=st.none() | st.sampled_from(["once", "twice"]),
+    )
+    def accept(
+        self,
+        tenant: str,
+        model: str,
+        priority: int,
+        weight: float,
+        steps: int,
+        webhook: str | None,
+        idempotency_key: str | None,
+    ) -> int:
+        spec = make_spec(model_id=model, steps=steps, webhook=webhook)
+        key = make_key(tenant, priority=priority, weight=weight)
+        call = ledger.accept(spec, key, self.patient, idempotency_key=idempotency_key, digest="same")
+        accepted = self.store.run(call)
+
+        again = self.store.run(call)
+        assert (again.job_id, again.is_new) == (accepted.job_id, False)
+
+        if idempotency_key:
+            first = self.by_idempotency_key.setdefault((tenant, idempotency_key), accepted.job_id)
+            assert first == accepted.job_id
+        assert accepted.is_new == (accepted.job_id not in self.known)
+        self.known.setdefault(accepted.job_id, Known(tenant, webhook is not None, spec.cost))
+        return accepted.job_id
+
+    @rule(target=claims, loaded=st.sets(st.sampled_from(MODELS)), vanishes=st.booleans())
+    def claim(self, loaded: set[str], vanishes: bool) -> object:
+        queued = self._queued()
+        settings = self.hasty if vanishes else self.patient
+        claim = self.store.run(ledger.claim("worker", next(self.tokens), settings, sorted(loaded)))
+        assert (claim is None) == (not queued)
+        if claim is None:
+            return multiple()
+        assert claim.job_id in queued
+        assert 1 <= claim.attempts <= LIMIT
+        return claim
+
+    @rule(claim=claims, expires=st.booleans())
+    def beat(self, claim: Claim, expires: bool) -> None:
+        held = [Held(claim.job_id, claim.token, 0.5)]
+        beats = self.store.run(ledger.beat("worker", "{}", self.hasty if expires else self.patient, held))
+        assert (claim.token in beats.lost) == (not self._holds(claim))
+
+    @rule(claim=claims, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
+    def finish(self, claim: Claim, state: JobState) -> None:
+        held = self._holds(claim)
+        finished = self.store.run(ledger.finish(claim.job_id, claim.token, state, Outcome()))
+        if held:
+            assert finished.is_mine
+            self.known[claim.job_id].ended_as = state
+
+    @rule(claim=claims)
+    def release(self, claim: Claim) -> None:
+        held = self._holds(claim)
+        assert self.store.run(ledger.release(claim.job_id, claim.token)).is_mine == held
+        if held and claim.job_id in self.cancel_asked:
+            self.known[claim.job_id].ended_as = JobState.CANCELLED
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id: int) -> None:
+        known = self.known[job_id]
+        cancelled = self.store.run(ledger.cancel(job_id, known.tenant))
+        self.cancel_asked.add(job_id)
+        assert cancelled.is_mine == (known.ended_as is None)
+        if job_id in self._queued() or self._state(job_id) is JobState.CANCELLED:
+            known.ended_as = known.ended_as or JobState.CANCELLED
+
+    @rule()
+    def sweep(self) -> None:
+        self.store.run(ledger.sweep(self.patient))
+        for job_id, known in self.known.items():
+            state = self._state(job_id)
+            if known.ended_as is None and state.is_terminal:
+                assert state in (JobState.FAILED, JobState.CANCELLED)
+                known.ended_as = state
+
     def _queued(self) -> set[int]:
         return {job_id for job_id in self.known if self._state(job_id) is JobState.QUEUED}
 
@@ -291,13 +298,13 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
 
-def test_the_ledger_keeps_its_promises_under_any_interleaving(redis_url: str) -> None:
-    class Machine(LedgerMachine):
-        pass
-
-    Machine.redis_url = redis_url
+@pytest.mark.parametrize("kind", [DeliveryMachine, LedgerMachine])
+def test_the_ledger_keeps_its_promises_under_any_interleaving(
+    redis_url: str, kind: type[DeliveryMachine]
+) -> None:
+    kind.redis_url = redis_url
     run_state_machine_as_test(
-        Machine,
+        kind,
         settings=hypothesis_settings(
             max_examples=50,
             stateful_step_count=40,
