@@ -25,8 +25,9 @@ from shared.errors import (
 )
 from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
 from shared.ledger import Accepted
-from shared.outbound import require_url
+from shared.sealing import Sealer
 from shared.settings import Settings
+from shared.webhooks import webhook_to
 
 
 class Found(NamedTuple):
@@ -46,8 +47,8 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     if sent.made:
         return await gateway.ledger.run(ledger.read(sent.made, caller.key.tenant))
     found = await _found(gateway, wanted, family)  # before pictures are fetched for nothing
-    if wanted.webhook:
-        require_url("webhook", wanted.webhook, gateway.settings.allow_private_hosts)
+    settings = gateway.settings
+    webhook = webhook_to(wanted.webhook, Sealer(settings), settings.allow_private_hosts)
     prefix, reached_at = str(uuid.uuid4()), public_url(gateway, request)
     inputs = await gateway.intake.take(
         wanted.pictures,
@@ -68,10 +69,11 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
             pins=found.pins,
             target=target,
             files_url=gateway.links.files_url(models, target, reached_at),
+            webhook=webhook,
         )
         spec = wanted.to_spec(terms)
-        _require_sane_size(spec, gateway.settings)
-        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=sent.key, digest=sent.digest)
+        _require_sane_size(spec, settings)
+        call = ledger.accept(spec, caller.key, settings, idempotency_key=sent.key, digest=sent.digest)
         return await gateway.ledger.run(call), spec
 
     try:

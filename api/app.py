@@ -15,7 +15,18 @@ from api.intake import Intake
 from api.links import Links
 from api.metrics import Metrics
 from api.paths import TidyPaths
-from api.routes import copies, files, generation, health, jobs, management, models, targets, uploads
+from api.routes import (
+    copies,
+    deliveries,
+    files,
+    generation,
+    health,
+    jobs,
+    management,
+    models,
+    targets,
+    uploads,
+)
 from api.routes.families import FAMILIES, Family
 from api.upkeep import keep_up, require_usable, seeded
 from api.waiting import Waiter
@@ -96,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _routers(family: Family) -> Iterator[tuple[APIRouter, str]]:
     """What a family has besides the endpoints that make something, and under which prefix."""
     yield jobs.router, family.jobs_prefix
+    yield deliveries.router, family.jobs_prefix
     switches = (
         (management.router, family.manages),
         (models.router, family.has_models),

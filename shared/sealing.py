@@ -1,4 +1,4 @@
-"""Seals what must not lie anywhere in clear: S3 credentials, and the tokens in models' URLs."""
+"""Seals what must not lie anywhere in clear: S3 credentials, tokens in models' URLs, webhooks' URLs."""
 
 import base64
 import hashlib
@@ -18,6 +18,10 @@ class Sealer:
         secret = settings.secret_key.get_secret_value() if settings.secret_key else ""
         keys = [part.strip() for part in secret.split(",") if part.strip()]
         self._fernet = MultiFernet([Fernet(_derived(key)) for key in keys]) if keys else None
+
+    @property
+    def has_key(self) -> bool:
+        return self._fernet is not None
 
     def seal(self, text: str) -> str:
         """Raises `BadRequest` if the operator has set no key."""

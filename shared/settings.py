@@ -60,8 +60,8 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = None
     """JSON list of hashed keys, made by `python -m shared.api_keys`."""
     secret_key: SecretStr | None = None
-    """Seals S3 credentials and the tokens in models' URLs; the same in every process. Several, separated by
-    commas: the first seals, all open."""
+    """Seals S3 credentials, tokens in models' URLs, and webhooks' URLs; the same in every process. Several,
+    separated by commas: the first seals, all open."""
 
     models_file: Path = DEMO / "models.yaml"
     """The models to begin with."""

@@ -26,14 +26,14 @@ async def fetch(request: Request) -> JSONResponse:
 @router.get("/fetch/{request_id}", summary="The same, with the key as bearer token, header or query")
 async def fetch_by_path(request: Request, request_id: str) -> JSONResponse:
     caller = await authenticate(request)
-    return await _fetch(request, caller, _id_in_path(request_id))
+    return await _fetch(request, caller, id_in_path(request_id))
 
 
 @router.post("/cancel/{request_id}", openapi_extra=json_body(), summary="Stop a job at its next step")
 async def cancel(request: Request, request_id: str) -> JSONResponse:
     """Not part of the original protocol. A job that has ended already is answered as fetch answers it."""
     caller = await authenticate(request)
-    gateway, job_id = gateway_of(request), _id_in_path(request_id)
+    gateway, job_id = gateway_of(request), id_in_path(request_id)
     cancelled = await gateway.ledger.run(ledger.cancel(job_id, caller.key.tenant))
     if cancelled.bell_wanted:
         gateway.bell.ring(WEBHOOK_QUEUE)
@@ -50,7 +50,8 @@ async def _fetch(request: Request, caller: Caller, job_id: int) -> JSONResponse:
     return JSONResponse(fetch_answer(job))
 
 
-def _id_in_path(raw: str) -> int:
+def id_in_path(raw: str) -> int:
+    """Raises `JobNotFound` for what is no id at all."""
     try:
         return parse(RequestId, {"request_id": raw}).request_id
     except BadRequest:

@@ -18,10 +18,10 @@ from api.wire.requests.models import AnyLoadBody
 from api.wire.sentences import parse
 from shared import ledger
 from shared.errors import ModelNotFound
-from shared.outbound import require_url
 from shared.registry import Entry, name_of
 from shared.schedulers import SCHEDULERS
 from shared.sealing import Sealer
+from shared.webhooks import webhook_to
 
 router = APIRouter()
 
@@ -87,10 +87,10 @@ async def schedulers_list(request: Request) -> JSONResponse:
 async def _started(request: Request, kind: type[AnyLoadBody], message: str) -> JSONResponse:
     gateway, caller = await administered(request)
     wanted = parse(kind, caller.body)
-    if wanted.webhook:
-        require_url("webhook", wanted.webhook, gateway.settings.allow_private_hosts)
-    settings, reached_at = gateway.settings, public_url(gateway, request)
-    terms = LoadTerms(Sealer(settings), settings.allow_private_hosts, reached_at, str(uuid.uuid4()))
+    settings, reached_at, sealer = gateway.settings, public_url(gateway, request), Sealer(gateway.settings)
+    allowed = settings.allow_private_hosts
+    webhook = webhook_to(wanted.webhook, sealer, allowed)
+    terms = LoadTerms(sealer, allowed, reached_at, str(uuid.uuid4()), webhook)
     sent = await once(request, caller)
     job_id = sent.made
     if job_id is None:

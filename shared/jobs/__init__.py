@@ -10,7 +10,7 @@ from shared.jobs.job import AnySpec, Job, JobState, Outcome
 from shared.jobs.load import LoadSpec, ModelSource, Origin
 from shared.jobs.picture import IP_ADAPTER_SCALE, ControlUse, HintUse, IpAdapterUse, LoraUse, PictureSpec
 from shared.jobs.single import CheckSpec, EnlargementSpec, given_pixels
-from shared.jobs.spec import TEMP_FOLDER, Dialect, InputPicture, JobSpec, Kind, Role, Scalar
+from shared.jobs.spec import TEMP_FOLDER, Dialect, InputPicture, JobSpec, Kind, Role, Scalar, Webhook
 
 __all__ = [
     "IP_ADAPTER_SCALE",
@@ -36,6 +36,7 @@ __all__ = [
     "PictureSpec",
     "Role",
     "Scalar",
+    "Webhook",
     "given_pixels",
     "spec_from_json",
 ]

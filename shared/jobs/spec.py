@@ -57,6 +57,19 @@ class InputPicture(BaseModel):
     height: int
 
 
+class Webhook(BaseModel):
+    """Whom to tell that the job has ended. Made and read by shared/webhooks.py."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    receiver: str
+    """Digest of the URL's host and port: deliveries to one receiver have the same. The host itself may be a
+    secret of the client's."""
+    url: str | None = None
+    """In clear, where there is no key to seal it with."""
+    sealed: str | None = None
+
+
 class JobSpec(BaseModel):
     """What to make. Complete when accepted: the seed is drawn by the gateway, so a retry repeats it."""
 
@@ -80,7 +93,7 @@ class JobSpec(BaseModel):
     """Entry id of the S3 target of its files; None: the storage folder."""
     files_url: str = ""
     """Before the names of its files; empty: those of the storage folder."""
-    webhook: str | None = None
+    webhook: Webhook | None = None
     track_id: Scalar = None
 
     @property

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from shared.api_keys import ApiKey
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
@@ -27,7 +27,6 @@ RETRY_LIFE_S = 600
 HEAD_START_PER_PRIORITY = 500_000
 """Work units by which one step of priority moves a job ahead; with ten steps at most, nobody starves."""
 SWEEP_BATCH = 200
-DELIVERY_LEASE_MARGIN_S = 10.0
 UNKNOWN_PACE_MS = 0.1
 """Per work unit, until the first job has told: between a fast GPU's and a slow CPU's."""
 SOONEST_RETRY_S = 5
@@ -37,6 +36,7 @@ FULL_RETRY_S = 30
 MOST_AWAY = 0.25
 """Share of the workers that may restart at a time, if it is more than one."""
 
+NOT_FOUND = "Request not found"
 OTHER_BODY = "This Idempotency-Key was used with another body: send a new key."
 
 CANCELLED = Outcome(reason="The job was cancelled.")
@@ -124,16 +124,6 @@ class Cleared:
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """A leased webhook; `attempts` were made before this one."""
-
-    job_id: int
-    token: str
-    attempts: int
-    bell_wanted: bool
-
-
-@dataclass(frozen=True)
 class Stats:
     queued: int
     running: int
@@ -206,7 +196,7 @@ def accept(
             spec.cost,
             key.weight,
             key.priority * HEAD_START_PER_PRIORITY,
-            "1" if spec.webhook else "0",
+            spec.webhook.receiver if spec.webhook else "",
             _ms(settings.retention_s),
             spec.model_dump_json(),
             GPU_QUEUE,
@@ -285,7 +275,7 @@ def cancel(job_id: int, tenant: str) -> Call[Finished]:
 
     def parse(reply: Reply) -> Finished:
         if not reply:
-            raise JobNotFound("Request not found")
+            raise JobNotFound(NOT_FOUND)
         return Finished(is_mine=not JobState(reply[0]).is_terminal, bell_wanted=bool(int(reply[1])))
 
     return Call("cancel", [job_id, tenant, CANCELLED.model_dump_json(), WEBHOOK_QUEUE], parse)
@@ -339,7 +329,7 @@ def read(job_id: int, tenant: str | None) -> Call[Job]:
 
     def parse(reply: Reply) -> Job:
         if not reply:
-            raise JobNotFound("Request not found")
+            raise JobNotFound(NOT_FOUND)
         _, owner, state, spec, attempts, progress, outcome, running_ms, backlog, pace = reply
         return Job(
             id=job_id,
@@ -369,30 +359,6 @@ def stats() -> Call[Stats]:
         )
 
     return Call("stats", [], parse)
-
-
-def claim_delivery(token: str, settings: Settings) -> Call[Delivery | None]:
-    """Lease the webhook that is due longest; None if none is due."""
-
-    def parse(reply: Reply) -> Delivery | None:
-        if not reply:
-            return None
-        return Delivery(int(reply[0]), token, int(reply[1]), bell_wanted=bool(int(reply[2])))
-
-    lease_ms = _ms(settings.webhook_timeout_s + DELIVERY_LEASE_MARGIN_S)
-    return Call("claim_delivery", [token, lease_ms, WEBHOOK_QUEUE], parse, is_perishable=True)
-
-
-def finish_delivery(
-    delivery: Delivery,
-    verdict: Literal["delivered", "retry", "postponed", "dead"],
-    *,
-    retry_in_s: float = 0.0,
-    answer: str,
-) -> Call[bool]:
-    """Record one attempt, or that it was `postponed` and does not count; false if the lease was lost."""
-    arguments: list[Argument] = [delivery.job_id, delivery.token, verdict, _ms(retry_in_s), answer]
-    return Call("finish_delivery", arguments, lambda reply: str(reply) == "recorded")
 
 
 def worker_name(pid: int) -> str:

@@ -166,8 +166,8 @@ def test_a_lora_is_loaded_used_and_deleted_while_the_server_runs(world: World) -
     wait_until(lambda: not [path for path in models.iterdir() if not path.name.startswith(".")])
 
 
-def test_a_token_in_a_models_url_is_seen_nowhere(world: World) -> None:
-    world.load("secret", f"/lora?token={TOKEN}")
+def test_a_token_in_a_models_or_a_webhooks_url_is_seen_nowhere(world: World) -> None:
+    world.load("secret", f"/lora?token={TOKEN}", webhook=f"{world.receiver.url}?token={TOKEN}")
     listed = world.post("get_all_models")
 
     told = [request.body for request in world.receiver.requests]

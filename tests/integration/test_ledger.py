@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import redis
@@ -147,22 +146,6 @@ def test_a_worker_that_holds_a_job_twice_hears_which_lease_is_lost(store: Ledger
     assert store.run(ledger.beat("worker", "{}", settings, held)).lost == {"old"}
 
 
-def test_a_postponed_delivery_does_not_use_up_an_attempt(store: Ledger, settings: Settings) -> None:
-    job_id = accept(store, settings, webhook="http://receiver.test/")
-    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
-
-    verdicts: tuple[Literal["postponed", "retry"], ...] = ("postponed", "postponed", "retry")
-    for verdict in verdicts:
-        delivery = store.run(ledger.claim_delivery("token", settings))
-        assert delivery is not None
-        assert delivery.attempts == 0
-        store.run(ledger.finish_delivery(delivery, verdict, answer=""))
-
-    last = store.run(ledger.claim_delivery("token", settings))
-    assert last is not None
-    assert last.attempts == 1
-
-
 def test_a_delivery_whose_record_is_gone_ends_without_an_error(
     store: Ledger, settings: Settings, raw: redis.Redis
 ) -> None:
@@ -175,6 +158,26 @@ def test_a_delivery_whose_record_is_gone_ends_without_an_error(
     assert delivery is not None
     assert store.run(ledger.finish_delivery(delivery, "dead", answer="gone"))
     assert store.run(ledger.stats()).deliveries_waiting == 0
+
+
+def test_a_replay_whose_reply_was_lost_is_not_a_second_one(store: Ledger, settings: Settings) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+
+    def deliver() -> bool:
+        delivery = store.run(ledger.claim_delivery("token", settings))
+        return delivery is not None and store.run(
+            ledger.finish_delivery(delivery, "delivered", answer="HTTP 200")
+        )
+
+    assert deliver()
+    asked = ledger.replay(job_id, "tenant")
+    store.run(asked)
+    assert deliver()
+    store.run(asked)
+
+    assert not deliver()
+    assert store.run(ledger.delivery_log(job_id, "tenant")).state == "delivered"
 
 
 def test_many_calls_at_once_wait_for_a_connection_and_all_succeed(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     rule,
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from shared import ledger
+from shared.errors import BadRequest
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Delivery, Held, Ledger
 from shared.settings import Settings
@@ -29,6 +31,8 @@ from tests.support.jobs import make_key, make_spec
 
 MODELS = ("demo", "other", "third")
 TENANTS = ("ann", "bob", "cid")
+RECEIVERS = ("http://x.test/", "http://x.test/?other", "http://y.test/")
+DIGESTS = {webhook.receiver for webhook in (make_spec(webhook=url).webhook for url in RECEIVERS) if webhook}
 LIMIT = 2
 
 
@@ -42,11 +46,10 @@ class Known:
     ended_as: JobState | None = None
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """Clients, workers and dispatchers that do anything at any time, with stale tokens and expired leases."""
+class DeliveryMachine(RuleBasedStateMachine):
+    """Jobs that have ended, and dispatchers and owners that do anything with their deliveries at any time."""
 
     jobs = Bundle("jobs")
-    claims = Bundle("claims")
     deliveries = Bundle("deliveries")
     redis_url = ""
 
@@ -60,12 +63,154 @@ class LedgerMachine(RuleBasedStateMachine):
         self.known: dict[int, Known] = {}
         self.by_idempotency_key: dict[tuple[str, str], int] = {}
         self.cancel_asked: set[int] = set()
-        self.delivered: Counter[int] = Counter()
+        self.settled: dict[int, str] = {}
+        self.asked_again: set[int] = set()
         self.tokens = (f"token-{i}" for i in itertools.count())
 
     def teardown(self) -> None:
         self.store.close()
         self.redis.close()
+
+    @initialize(target=jobs)
+    def some_have_ended_already(self) -> object:
+        for tenant, webhook in zip(TENANTS, RECEIVERS, strict=True):
+            spec = make_spec(webhook=webhook)
+            call = ledger.accept(spec, make_key(tenant), self.patient, idempotency_key=None, digest="")
+            job_id = self.store.run(call).job_id
+            assert self.store.run(ledger.claim("worker", "first", self.patient, []))
+            self.store.run(ledger.finish(job_id, "first", JobState.SUCCEEDED, Outcome()))
+            self.known[job_id] = Known(tenant, True, spec.cost, JobState.SUCCEEDED)
+        return multiple(*self.known)
+
+    @rule(target=deliveries, vanishes=st.booleans(), is_occupied=st.booleans())
+    def claim_delivery(self, vanishes: bool, is_occupied: bool) -> object:
+        settings = self.hasty if vanishes else self.patient
+        occupied = self.redis.zrange("pw:receivers", 0, 0) if is_occupied else []
+        delivery = self.store.run(ledger.claim_delivery(next(self.tokens), settings, occupied))
+        if delivery is None:
+            return multiple()
+        assert delivery.receiver not in occupied
+        assert self.known[delivery.job_id].ended_as is not None
+        assert delivery.attempts == 0 or delivery.job_id not in self.asked_again
+        self.asked_again.discard(delivery.job_id)
+        return delivery
+
+    @rule(delivery=deliveries, verdict=st.sampled_from(["delivered", "retry", "dead"]))
+    def finish_delivery(self, delivery: Delivery, verdict: str) -> None:
+        call = ledger.finish_delivery(delivery, verdict, retry_in_s=0.0, answer="HTTP 200")  # type: ignore[arg-type]
+        if not self.store.run(call):
+            return
+        is_owed_again = delivery.job_id in self.asked_again
+        if verdict == "delivered" or (verdict == "dead" and not is_owed_again):
+            self.settled[delivery.job_id] = verdict
+        self.asked_again.discard(delivery.job_id)
+
+    @rule(job_id=jobs)
+    def replay(self, job_id: int) -> None:
+        known, is_sent = self.known[job_id], self._delivery(job_id).get("state") == "sending"
+        call = ledger.replay(job_id, known.tenant)
+        if known.ended_as is None or not known.has_webhook:
+            with pytest.raises(BadRequest):
+                self.store.run(call)
+            return
+        for _ in range(2):  # it is safe to repeat
+            self.store.run(call)
+        self._was_replayed(job_id, is_sent)
+
+    @rule(tenant=st.sampled_from(TENANTS))
+    def replay_dead(self, tenant: str) -> None:
+        dead = {each.job_id for each in self.store.run(ledger.dead_letters(tenant, 1)).page}
+        assert dead == {
+            job_id
+            for job_id, verdict in self.settled.items()
+            if verdict == "dead" and self.known[job_id].tenant == tenant
+        }
+        assert self.store.run(ledger.replay_dead(tenant, next(self.tokens))).count == len(dead)
+        for job_id in dead:
+            self._was_replayed(job_id, is_sent=False)
+
+    def _was_replayed(self, job_id: int, is_sent: bool) -> None:
+        self.settled.pop(job_id, None)
+        if is_sent:
+            self.asked_again.add(job_id)
+        else:
+            assert self._delivery(job_id)["attempts"] == "0"
+
+    @invariant()
+    def every_job_is_in_exactly_one_place(self) -> None:
+        leases = set(map(int, self.redis.zrange("pw:leases", 0, -1)))
+        ready = [int(i) for model in MODELS for i in self.redis.zrange(f"pw:ready:{model}", 0, -1)]
+        ready += self._suspects()
+        assert len(ready) == len(set(ready))
+        for job_id in self.known:
+            state = self._state(job_id)
+            assert (job_id in ready) == (state is JobState.QUEUED)
+            assert (job_id in leases) == (state is JobState.RUNNING)
+        assert set(ready) | leases == set(map(int, self.redis.zrange("pw:open", 0, -1)))
+
+    @invariant()
+    def terminal_states_never_change(self) -> None:
+        for job_id, known in self.known.items():
+            state = self._state(job_id)
+            assert state.is_terminal == (known.ended_as is not None)
+            assert known.ended_as in (None, state)
+
+    @invariant()
+    def every_ended_job_with_a_webhook_has_one_delivery_and_no_other_job_has(self) -> None:
+        waiting = set(map(int, self.redis.zrange("pw:outbox", 0, -1)))
+        for job_id, known in self.known.items():
+            owed = known.has_webhook and known.ended_as is not None
+            assert (job_id in waiting) + (job_id in self.settled) == int(owed)
+            if owed:
+                assert (self.redis.pttl(f"pw:job:{job_id}") > 0) == (job_id in self.settled)
+
+    @invariant()
+    def the_receivers_agree_with_the_outbox(self) -> None:
+        owed = self.redis.zrange("pw:outbox", 0, -1, withscores=True)
+        queues = {
+            receiver: self.redis.zrange(f"pw:outbox:{receiver}", 0, -1, withscores=True)
+            for receiver in DIGESTS
+        }
+        assert sorted(owed) == sorted(each for queue in queues.values() for each in queue)
+        firsts = {receiver: queue[0][1] for receiver, queue in queues.items() if queue}
+        assert dict(self.redis.zrange("pw:receivers", 0, -1, withscores=True)) == firsts
+
+    @invariant()
+    def the_dead_are_those_that_were_given_up(self) -> None:
+        given_up = {job_id for job_id, verdict in self.settled.items() if verdict == "dead"}
+        assert set(map(int, self.redis.zrange("pw:dead", 0, -1))) == given_up
+        assert self.store.run(ledger.stats()).deliveries_dead == len(given_up)
+
+    @invariant()
+    def the_heads_and_the_backlog_agree_with_the_queues(self) -> None:
+        heads = dict(self.redis.zrange("pw:heads", 0, -1, withscores=True))
+        first = {m: self.redis.zrange(f"pw:ready:{m}", 0, 0, withscores=True) for m in MODELS}
+        assert heads == {model: head[0][1] for model, head in first.items() if head}
+        open_jobs = [known for known in self.known.values() if known.ended_as is None]
+        assert int(self.redis.get("pw:backlog") or 0) == sum(known.cost for known in open_jobs)
+        work: Counter[str] = Counter()
+        for known in open_jobs:
+            work[known.tenant] += known.cost
+        assert {tenant: int(cost) for tenant, cost in self.redis.hgetall("pw:work_of").items()} == work
+        assert set(self.redis.hkeys("pw:weight_of")) == set(work)
+        assert self.redis.zcard("pw:deadlines") == len(open_jobs)
+
+    def _delivery(self, job_id: int) -> dict[str, str]:
+        fields: dict[str, str] = self.redis.hgetall(f"pw:delivery:{job_id}")
+        return fields
+
+    def _suspects(self) -> list[int]:
+        return list(map(int, self.redis.zrange("pw:suspects", 0, -1)))
+
+    def _state(self, job_id: int) -> JobState:
+        return self.store.run(ledger.read(job_id, None)).state
+
+
+class LedgerMachine(DeliveryMachine):
+    """Clients and workers besides, with stale tokens and expired leases."""
+
+    jobs = Bundle("jobs")
+    claims = Bundle("claims")
 
     @rule(
         target=jobs,
@@ -74,7 +219,7 @@ class LedgerMachine(RuleBasedStateMachine):
         priority=st.integers(0, 10),
         weight=st.sampled_from([0.5, 1.0, 4.0]),
         steps=st.integers(1, 50),
-        webhook=st.booleans(),
+        webhook=st.none() | st.sampled_from(RECEIVERS),
         is_overdue=st.booleans(),
         idempotency_key=st.none() | st.sampled_from(["once", "twice"]),
     )
@@ -85,11 +230,11 @@ class LedgerMachine(RuleBasedStateMachine):
         priority: int,
         weight: float,
         steps: int,
-        webhook: bool,
+        webhook: str | None,
         is_overdue: bool,
         idempotency_key: str | None,
     ) -> int:
-        spec = make_spec(model_id=model, steps=steps, webhook="http://x.test/" if webhook else None)
+        spec = make_spec(model_id=model, steps=steps, webhook=webhook)
         key = make_key(tenant, priority=priority, weight=weight)
         settings = self.patient.model_copy(update={"job_deadline_s": 0.0}) if is_overdue else self.patient
         call = ledger.accept(spec, key, settings, idempotency_key=idempotency_key, digest="same")
@@ -102,7 +247,7 @@ class LedgerMachine(RuleBasedStateMachine):
             first = self.by_idempotency_key.setdefault((tenant, idempotency_key), accepted.job_id)
             assert first == accepted.job_id
         assert accepted.is_new == (accepted.job_id not in self.known)
-        self.known.setdefault(accepted.job_id, Known(tenant, webhook, spec.cost))
+        self.known.setdefault(accepted.job_id, Known(tenant, webhook is not None, spec.cost))
         return accepted.job_id
 
     @rule(
@@ -163,69 +308,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert state in (JobState.FAILED, JobState.CANCELLED)
                 known.ended_as = state
 
-    @rule(target=deliveries, vanishes=st.booleans())
-    def claim_delivery(self, vanishes: bool) -> object:
-        settings = self.hasty if vanishes else self.patient
-        delivery = self.store.run(ledger.claim_delivery(next(self.tokens), settings))
-        if delivery is None:
-            return multiple()
-        assert self.known[delivery.job_id].ended_as is not None
-        return delivery
-
-    @rule(delivery=deliveries, verdict=st.sampled_from(["delivered", "retry", "postponed", "dead"]))
-    def finish_delivery(self, delivery: Delivery, verdict: str) -> None:
-        call = ledger.finish_delivery(delivery, verdict, retry_in_s=0.0, answer="HTTP 200")  # type: ignore[arg-type]
-        if self.store.run(call) and verdict in ("delivered", "dead"):
-            self.delivered[delivery.job_id] += 1
-
-    @invariant()
-    def every_job_is_in_exactly_one_place(self) -> None:
-        leases = set(map(int, self.redis.zrange("pw:leases", 0, -1)))
-        ready = [int(i) for model in MODELS for i in self.redis.zrange(f"pw:ready:{model}", 0, -1)]
-        ready += self._suspects()
-        assert len(ready) == len(set(ready))
-        for job_id in self.known:
-            state = self._state(job_id)
-            assert (job_id in ready) == (state is JobState.QUEUED)
-            assert (job_id in leases) == (state is JobState.RUNNING)
-        assert set(ready) | leases == set(map(int, self.redis.zrange("pw:open", 0, -1)))
-
-    @invariant()
-    def terminal_states_never_change(self) -> None:
-        for job_id, known in self.known.items():
-            state = self._state(job_id)
-            assert state.is_terminal == (known.ended_as is not None)
-            assert known.ended_as in (None, state)
-
-    @invariant()
-    def every_ended_job_with_a_webhook_has_one_delivery_and_no_other_job_has(self) -> None:
-        waiting = set(map(int, self.redis.zrange("pw:outbox", 0, -1)))
-        for job_id, known in self.known.items():
-            owed = known.has_webhook and known.ended_as is not None
-            assert (job_id in waiting) + self.delivered[job_id] == int(owed)
-
-    @invariant()
-    def the_heads_and_the_backlog_agree_with_the_queues(self) -> None:
-        heads = dict(self.redis.zrange("pw:heads", 0, -1, withscores=True))
-        first = {m: self.redis.zrange(f"pw:ready:{m}", 0, 0, withscores=True) for m in MODELS}
-        assert heads == {model: head[0][1] for model, head in first.items() if head}
-        open_jobs = [known for known in self.known.values() if known.ended_as is None]
-        assert int(self.redis.get("pw:backlog") or 0) == sum(known.cost for known in open_jobs)
-        work: Counter[str] = Counter()
-        for known in open_jobs:
-            work[known.tenant] += known.cost
-        assert {tenant: int(cost) for tenant, cost in self.redis.hgetall("pw:work_of").items()} == work
-        assert set(self.redis.hkeys("pw:weight_of")) == set(work)
-        assert self.redis.zcard("pw:deadlines") == len(open_jobs)
-
-    def _state(self, job_id: int) -> JobState:
-        return self.store.run(ledger.read(job_id, None)).state
-
     def _queued(self) -> set[int]:
         return {job_id for job_id in self.known if self._state(job_id) is JobState.QUEUED}
-
-    def _suspects(self) -> list[int]:
-        return list(map(int, self.redis.zrange("pw:suspects", 0, -1)))
 
     def _holds(self, claim: Claim) -> bool:
         return bool(
@@ -234,15 +318,15 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
 
-def test_the_ledger_keeps_its_promises_under_any_interleaving(redis_url: str) -> None:
-    class Machine(LedgerMachine):
-        pass
-
-    Machine.redis_url = redis_url
+@pytest.mark.parametrize("kind", [DeliveryMachine, LedgerMachine])
+def test_the_ledger_keeps_its_promises_under_any_interleaving(
+    redis_url: str, kind: type[DeliveryMachine]
+) -> None:
+    kind.redis_url = redis_url
     run_state_machine_as_test(
-        Machine,
+        kind,
         settings=hypothesis_settings(
-            max_examples=60,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

@@ -6,9 +6,17 @@ from typing import Any
 
 from shared.api_keys import ApiKey
 from shared.jobs import PictureSpec
+from shared.sealing import Sealer
+from shared.settings import Settings
+from shared.webhooks import webhook_to
+
+HERE = ("127.0.0.1", "localhost")
+KEYLESS = Sealer(Settings(secret_key=None))
 
 
 def make_spec(**changes: Any) -> PictureSpec:
+    """`webhook`: a URL, kept in clear if there is no `sealer` with a key."""
+    webhook, sealer = changes.pop("webhook", None), changes.pop("sealer", KEYLESS)
     values: dict[str, Any] = {
         "model_id": "demo",
         "prompt": "a red circle",
@@ -21,6 +29,7 @@ def make_spec(**changes: Any) -> PictureSpec:
         "seed": 7,
         "file_prefix": str(uuid.uuid4()),
         "public_url": "http://printworks.test",
+        "webhook": webhook_to(webhook, sealer, HERE),
     }
     return PictureSpec(**(values | changes))
 

@@ -52,7 +52,7 @@ def running_drip(every_s: float = 0.05) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running_receiver(
-    statuses: Sequence[int] = (), headers: dict[str, str] | None = None
+    statuses: Sequence[int] = (), headers: dict[str, str] | None = None, port: int = 0
 ) -> Iterator[Receiver]:
     receiver = Receiver(url="", statuses=list(statuses), headers=headers or {})
 
@@ -65,6 +65,6 @@ def running_receiver(
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with serving(Hook) as url:
+    with serving(Hook, port) as url:
         receiver.url = f"{url}/hook"
         yield receiver

@@ -29,9 +29,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(handler: type[Handler]) -> Iterator[str]:
-    """Answers on a free port of this machine until the block ends; yields the URL."""
-    server = _Server(("127.0.0.1", 0), handler)
+def serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
+    """Answers on a port of this machine, by default a free one, until the block ends; yields the URL."""
+    server = _Server(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""A web site that clients' URLs point to: a real HTTP server whose pages answer as a test tells them."""
+"""A web site that clients' URLs point to, webhooks too: a real HTTP server; a test says what it answers."""
 
 import contextlib
 import threading
@@ -71,7 +71,13 @@ def running_site(pages: Mapping[str, Page]) -> Iterator[Site]:
 
     class Pages(Handler):
         def do_GET(self) -> None:  # noqa: N802 - the library's name
-            site.requests.append(self.received(self.path))
+            self._answer()
+
+        def do_POST(self) -> None:  # noqa: N802 - the library's name
+            self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _answer(self, body: bytes = b"") -> None:
+            site.requests.append(self.received(self.path, body))
             page = pages.get(self.path.partition("?")[0], answer(status=404))
             with contextlib.suppress(OSError):  # the client may leave early
                 page(self, over)

@@ -18,14 +18,18 @@ from tests.support.tiny_video import motion_adapter
 
 
 @contextlib.contextmanager
-def running_whole_cluster(folder: Path) -> Iterator[LocalCluster]:
+def running_whole_cluster(folder: Path, webhook_schedule_s: str = "") -> Iterator[LocalCluster]:
     """As `make run` starts it, with a safety checker and a Flux model besides."""
     file = write_models_file(
         folder / "models.yaml",
         models={"demo": DEMO / "model", "flux": save_flux(folder / "flux")},
         safety_checker=save_safety_checker(folder / "checker"),
     )
-    with running_cluster(folder / "data", PRINTWORKS_MODELS_FILE=str(file)) as cluster:
+    with running_cluster(
+        folder / "data",
+        PRINTWORKS_MODELS_FILE=str(file),
+        PRINTWORKS_WEBHOOK_SCHEDULE_S=webhook_schedule_s,
+    ) as cluster:
         yield cluster
 
 

@@ -1,5 +1,6 @@
 """What the bodies of the endpoints become, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from api.wire.requests import (
 )
 from api.wire.sentences import parse
 from shared.errors import BadRequest
-from shared.jobs import ControlUse, Dialect, IpAdapterUse, Kind, Role
+from shared.jobs import ControlUse, Dialect, IpAdapterUse, Kind, Role, Webhook
 from shared.missing import NO_FACE_ENHANCER, NO_UPSCALER, NOTHING_TO_CHECK_WITH
 from shared.settings import Settings
 from tests.support.wire import here, terms
@@ -63,13 +64,13 @@ def test_an_endpoint_takes_its_required_fields_and_no_less(kind: type[JobBody]) 
 @pytest.mark.parametrize("kind", SMALLEST, ids=lambda kind: kind.__name__)
 def test_every_job_carries_webhook_track_id_and_life(kind: type[JobBody]) -> None:
     extra = {"webhook": "https://hooks.test/", "track_id": 7, "temp": "yes", "instant_response": True}
+    kept = Webhook(receiver="hooks.test", url="https://hooks.test/")
 
-    spec = parse(kind, SMALLEST[kind] | extra).to_spec(terms())
+    wanted = parse(kind, SMALLEST[kind] | extra)
+    spec = wanted.to_spec(replace(terms(), webhook=kept))
 
-    assert (spec.webhook, spec.track_id, spec.temp, spec.instant_response) == (
-        *("https://hooks.test/", 7),
-        *(True, True),
-    )
+    assert (wanted.webhook, spec.webhook) == (kept.url, kept)
+    assert (spec.track_id, spec.temp, spec.instant_response) == (7, True, True)
     assert all(name.startswith("temp/") for name in spec.file_names)
     assert spec.cost >= 1
 

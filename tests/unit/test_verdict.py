@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from shared.settings import Settings
 from worker.dispatcher.verdict import judge
 
 SCHEDULE = (0.0, 5.0, 300.0)
@@ -26,6 +27,12 @@ def test_anything_else_is_tried_again_by_the_schedule_with_jitter(status: int | 
 
     assert what == "retry"
     assert 4.5 <= wait_s <= 5.5
+
+
+def test_the_schedule_is_the_one_that_is_promised() -> None:
+    hours = [hour * 3600.0 for hour in (2, 5, 10, 14, 20, 24)]
+
+    assert Settings().webhook_schedule_s == (0.0, 5.0, 300.0, 1800.0, *hours)
 
 
 def test_410_and_the_end_of_the_schedule_give_up() -> None:

@@ -26,14 +26,15 @@ class Dispatcher:
         self._sender.run()
 
     def drain(self) -> None:
-        """Deliveries in flight end by their own time-out, and their leases make them due again."""
+        """Deliveries in flight end by their own time-out, or their leases make them due again."""
+        self._sender.drain()
 
     def close(self) -> None:
         self._sweeper.close()
 
 
 def make_dispatcher_app(settings: Settings) -> Celery:
-    """The Celery app whose one task sends one delivery of the outbox."""
+    """The Celery app whose one task sends what is due in the outbox."""
     app = make_celery(settings.redis_url, "printworks-dispatcher")
     serve(app, DELIVER_TASK, partial(Dispatcher, settings, app))
     return app

@@ -5,8 +5,11 @@ import datetime
 import json
 import logging
 import secrets
+import threading
+import time
+import traceback
+from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import httpx
 from standardwebhooks.webhooks import Webhook
@@ -14,15 +17,28 @@ from standardwebhooks.webhooks import Webhook
 from shared import ledger
 from shared.answers import webhook_body
 from shared.broker import WEBHOOK_QUEUE, Bell
-from shared.errors import JobNotFound, LedgerUnavailable, RefusedAddress
+from shared.errors import JobNotFound, LedgerUnavailable, Misconfigured, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
 from shared.outbound import Outbound
+from shared.sealing import Sealer
 from shared.settings import Settings
-from worker.dispatcher.hosts import HostLimit
-from worker.dispatcher.verdict import Verdict, judge, postpone
+from shared.webhooks import url_of
+from worker.dispatcher.receivers import Receivers
+from worker.dispatcher.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
+
+UNOPENED = "not sent: the webhook's URL can't be opened, because PRINTWORKS_SECRET_KEY is another now"
+WORDS: dict[type[Exception], str] = {
+    httpx.ConnectError: "no connection",
+    httpx.ConnectTimeout: "no connection",
+    httpx.ReadError: "the connection broke",
+    httpx.WriteError: "the connection broke",
+    httpx.RemoteProtocolError: "no HTTP answer",
+    TimeoutError: "no answer in time",
+}
+"""For people who have no other view of it."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +58,47 @@ class Sender:
         self._ledger = store
         self._bell = bell
         self._outbound = Outbound(settings.allow_private_hosts)
-        self._hosts = HostLimit(max(1, settings.deliveries_at_once // 4))
+        self._sealer = Sealer(settings)
+        self._receivers = Receivers(max(1, settings.deliveries_at_once // 4))
+        self._ending = threading.Event()
         secret = settings.webhook_secret
         self._signer = Webhook(secret.get_secret_value()) if secret else None
 
     def run(self) -> None:
-        """Send one delivery, if one is due. Without a ledger nothing is done: the sweep rings again."""
+        """Send deliveries while any is due. Without a ledger nothing is done: the sweep rings again."""
         try:
-            self._claim_and_send()
+            while not self._ending.is_set() and self._claim_and_send():
+                pass
         except LedgerUnavailable:
             logger.warning("bell not followed: the ledger is out of reach")
 
-    def _claim_and_send(self) -> None:
-        """Another bell is rung first if more deliveries are due than this one."""
-        delivery = self._ledger.run(ledger.claim_delivery(secrets.token_hex(16), self._settings))
-        if delivery is None:
-            return
-        if delivery.bell_wanted:
-            self._bell.ring(WEBHOOK_QUEUE)
-        verdict, words = self._attempt(delivery)
-        call = ledger.finish_delivery(delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=words)
-        self._ledger.run(call)
+    def drain(self) -> None:
+        """Begin no other delivery."""
+        self._ending.set()
+
+    def _claim_and_send(self) -> bool:
+        """Whether one was due. If more are, a bell is rung first: for another thread, beside this one."""
+        with self._receivers.claimed(self._claim) as delivery:
+            if delivery is None:
+                return False
+            if delivery.bell_wanted:
+                self._bell.ring(WEBHOOK_QUEUE)
+            began = time.monotonic()
+            verdict, words = self._attempt(delivery)
+            call = ledger.finish_delivery(
+                delivery,
+                verdict.what,
+                retry_in_s=verdict.retry_in_s,
+                answer=words,
+                took_s=time.monotonic() - began,
+            )
+            self._ledger.run(call)
         fields = {"job_id": delivery.job_id, "attempts": delivery.attempts + 1, "answer": words}
         logger.info("webhook " + verdict.what, extra=fields)
+        return True
+
+    def _claim(self, occupied: Collection[str]) -> Delivery | None:
+        return self._ledger.run(ledger.claim_delivery(secrets.token_hex(16), self._settings, occupied))
 
     def _attempt(self, delivery: Delivery) -> tuple[Verdict, str]:
         """At most one POST: what it means, and what the receiver said."""
@@ -75,12 +109,10 @@ class Sender:
             job = self._ledger.run(ledger.read(delivery.job_id, None))
         except JobNotFound:
             return Verdict("dead"), "the job's record has expired"
-        with self._hosts.place(urlsplit(job.spec.webhook or "").netloc) as has_place:
-            if not has_place:
-                return postpone(), "too many deliveries to this host at once"
-            answer = self._post(job)
+        answer = self._post(job)
         if isinstance(answer, RefusedAddress):
             return Verdict("dead"), f"webhook {answer.detail}"
+        self._receivers.heard(delivery.receiver, answered=answer.status is not None)
         verdict = judge(
             answer.status,
             retry_after=answer.retry_after,
@@ -95,20 +127,25 @@ class Sender:
             return asyncio.run(asyncio.wait_for(self._exchange(job), self._settings.webhook_timeout_s))
         except RefusedAddress as exc:
             return exc
+        except Misconfigured:
+            return Answer(UNOPENED)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
             # the exception's text may hold the URL, and that may hold a secret of the client's
-            return Answer(type(exc).__name__)
-        except Exception as exc:
-            logger.exception("webhook attempt failed", extra={"job_id": job.id})
+            return Answer(WORDS.get(type(exc), type(exc).__name__))
+        except Exception as exc:  # noqa: BLE001 - logged without its text, for the same reason
+            frames = traceback.format_tb(exc.__traceback__)
+            fields = {"job_id": job.id, "reason": type(exc).__name__, "traceback": frames}
+            logger.error("webhook attempt failed", extra=fields)
             return Answer(type(exc).__name__)
 
     async def _exchange(self, job: Job) -> Answer:
+        url = url_of(job.spec.webhook, self._sealer)
         body = json.dumps(webhook_body(job), ensure_ascii=False)
         headers = {"Content-Type": "application/json"} | self._signature(job, body)
         # streamed, and left unread: the receiver's body is not our business
         async with (
             self._outbound.client() as client,
-            client.stream("POST", job.spec.webhook or "", content=body.encode(), headers=headers) as response,
+            client.stream("POST", url, content=body.encode(), headers=headers) as response,
         ):
             status = response.status_code
             return Answer(f"HTTP {status}", status, response.headers.get("retry-after"))

@@ -10,12 +10,11 @@ from typing import Literal
 GONE = 410
 JITTER = 0.1
 LONGEST_WAIT_S = 24 * 3600.0
-POSTPONED_S = (1.0, 5.0)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    what: Literal["delivered", "retry", "postponed", "dead"]
+    what: Literal["delivered", "retry", "dead"]
     retry_in_s: float = 0.0
 
 
@@ -34,11 +33,6 @@ def judge(
         return Verdict("dead")
     wait_s = schedule_s[following] * random.uniform(1 - JITTER, 1 + JITTER)
     return Verdict("retry", min(max(wait_s, _retry_after_s(retry_after)), LONGEST_WAIT_S))
-
-
-def postpone() -> Verdict:
-    """Not now: the attempt is not made and does not count."""
-    return Verdict("postponed", random.uniform(*POSTPONED_S))
 
 
 def _retry_after_s(header: str | None) -> float:

@@ -1,6 +1,6 @@
 """Request bodies, one class per endpoint. Unknown fields are ignored, because the protocol says so."""
 
-from api.wire.requests.body import GivenPicture, Here, JobBody, ModelId, Needed, RequestId, Terms
+from api.wire.requests.body import GivenPicture, Here, JobBody, ModelId, Needed, Page, RequestId, Terms
 from api.wire.requests.control import ControlNet
 from api.wire.requests.film import Text2Video
 from api.wire.requests.flux import FluxImg2Img, FluxText2Img
@@ -25,6 +25,7 @@ __all__ = [
     "ModelId",
     "Needed",
     "NsfwImageCheck",
+    "Page",
     "RequestId",
     "SuperResolution",
     "SyncModels",

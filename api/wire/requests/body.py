@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from api.wire.loose import AnyScalar, OptionalText, Switch, WholeNumber
-from shared.jobs import AnySpec, Dialect, InputPicture, Role
+from shared.jobs import AnySpec, Dialect, InputPicture, Role, Webhook
 from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
 
@@ -51,6 +51,7 @@ class Terms:
     pins: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
     files_url: str = ""
+    webhook: Webhook | None = None
 
 
 class JobBody(BaseModel):
@@ -101,7 +102,7 @@ class JobBody(BaseModel):
             "instant_response": self.instant_response,
             "file_prefix": terms.file_prefix,
             "public_url": terms.public_url,
-            "webhook": self.webhook,
+            "webhook": terms.webhook,
             "track_id": self.track_id,
         }
 
@@ -138,6 +139,14 @@ class ModelId(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     model_id: Id
+
+
+class Page(BaseModel):
+    """Which part of a long list, of which the first is 1."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    page: Annotated[WholeNumber, Field(ge=1, le=1_000_000)] = 1
 
 
 class RequestId(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.wire.loose import AnyScalar, OptionalText, Switch
 from api.wire.requests.body import Id, one_of, wrong
 from shared.ip_adapters import IP_ADAPTERS
-from shared.jobs import LoadSpec, ModelSource, Origin
+from shared.jobs import LoadSpec, ModelSource, Origin, Webhook
 from shared.registry import MODEL_ID, ModelKind
 from shared.sealing import Sealer
 from shared.sources import url_source
@@ -49,6 +49,7 @@ class LoadTerms(NamedTuple):
     allowed_private_hosts: Collection[str]
     public_url: str
     entry_id: str
+    webhook: Webhook | None = None
 
 
 class LoadBody(BaseModel):
@@ -76,7 +77,7 @@ class LoadBody(BaseModel):
             source=source_of(address, terms),
             revision=revision if self.revision else "",
             config=self.config or "",
-            webhook=self.webhook,
+            webhook=terms.webhook,
             track_id=self.track_id,
             file_prefix=terms.entry_id,
             public_url=terms.public_url,

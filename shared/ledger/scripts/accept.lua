@@ -1,8 +1,8 @@
 -- Accept a job, once per idempotency key.
 -- ARGV: idempotency key, its life in ms, digest of the body, tenant, model, cost, weight, head start,
---       '1' if it has a webhook, retention in ms, spec, gpu queue, '1' if it loads a model, most open jobs of
---       the tenant ('' for no limit), ids of the entries that it uses (separated by blanks), longest predicted
---       wait in ms, ms per work unit until a pace was measured, deadline in ms from now
+--       receiver of its webhook ('' for none), retention in ms, spec, gpu queue, '1' if it loads a model, most
+--       open jobs of the tenant ('' for no limit), ids of the entries that it uses (separated by blanks), longest
+--       predicted wait in ms, ms per work unit until a pace was measured, deadline in ms from now
 -- Returns {id, '1' if this call created it, bell wanted}, {'conflict'} for the same key with another body,
 -- {'full'} if the tenant has as many open jobs as it may have, {'queue', predicted wait in ms} if that is too long,
 -- {'memory'} if the server has too little left, or {'gone'} if an entry is no longer registered.

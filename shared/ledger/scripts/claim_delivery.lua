@@ -1,10 +1,26 @@
--- Lease the delivery that is due longest. An expired lease makes it due again: at least once, by design.
--- ARGV: token, lease in ms, webhook queue
--- Returns {job id, attempts made before this one, bell wanted}, or {} if none is due.
-local now = now_ms()
-local id = redis.call('ZRANGEBYSCORE', key('outbox'), '-inf', now, 'LIMIT', 0, 1)[1]
-if not id then return {} end
-redis.call('ZADD', key('outbox'), now + ARGV[2], id)
+-- Lease the delivery that is due longest, of a receiver that may be posted to. An expired lease makes it due again:
+-- at least once, by design.
+-- ARGV: token, lease in ms, webhook queue, most attempts to remember, receivers that may not be posted to now...
+-- Returns {job id, receiver, attempts made before this one, bell wanted}, or {} if none is due.
+local now, occupied = now_ms(), {}
+for i = 5, #ARGV do occupied[ARGV[i]] = true end
+local receiver
+for _, each in ipairs(redis.call('ZRANGEBYSCORE', key('receivers'), '-inf', now, 'LIMIT', 0, #ARGV - 3)) do
+  if not occupied[each] then
+    receiver = each
+    break
+  end
+end
+if not receiver then return {} end
+
+local id = redis.call('ZRANGE', key('outbox', receiver), 0, 0)[1]
+post_at(now + ARGV[2], id, receiver)
+if redis.call('HDEL', key('delivery', id), 'again') == 1 then
+  redis.call('HSET', key('delivery', id), 'attempts', 0)
+end
 local attempts = redis.call('HINCRBY', key('delivery', id), 'attempts', 1)
 redis.call('HSET', key('delivery', id), 'token', ARGV[1], 'state', 'sending')
-return {id, tostring(attempts - 1), webhook_bell_wanted(ARGV[3], now)}
+-- Written down before it is made: an attempt that is cut off is remembered too.
+redis.call('RPUSH', key('attempts', id), now)
+redis.call('LTRIM', key('attempts', id), -ARGV[4], -1)
+return {id, receiver, tostring(attempts - 1), webhook_bell_wanted(ARGV[3], now)}

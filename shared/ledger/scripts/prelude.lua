@@ -70,7 +70,7 @@ local function gpu_bell_wanted(gpu_queue)
 end
 
 local function webhook_bell_wanted(webhook_queue, now)
-  if redis.call('ZCOUNT', key('outbox'), '-inf', now) > 0 and redis.call('LLEN', webhook_queue) == 0 then
+  if redis.call('ZCOUNT', key('receivers'), '-inf', now) > 0 and redis.call('LLEN', webhook_queue) == 0 then
     return 1
   end
   return 0
@@ -141,6 +141,60 @@ local function stop_using(entries, now)
   end
 end
 
+-- Deliveries wait by their receivers, so that the backlog of one is passed over at once.
+local function refresh_receiver(receiver)
+  local first = redis.call('ZRANGE', key('outbox', receiver), 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', key('receivers'), first[2], receiver)
+  else
+    redis.call('ZREM', key('receivers'), receiver)
+  end
+end
+
+local function post_at(due, id, receiver)
+  redis.call('ZADD', key('outbox'), due, id)
+  redis.call('ZADD', key('outbox', receiver), due, id)
+  refresh_receiver(receiver)
+end
+
+local function stop_posting(id, receiver)
+  redis.call('ZREM', key('outbox'), id)
+  redis.call('ZREM', key('outbox', receiver), id)
+  refresh_receiver(receiver)
+end
+
+-- A delivery that is owed from now on, by the whole schedule.
+local function owe(id, receiver, now)
+  redis.call('HSET', key('delivery', id), 'state', 'due', 'attempts', 0, 'receiver', receiver)
+  post_at(now, id, receiver)
+end
+
+-- Whether a tenant's job owes, or owed, a delivery: {'owed', receiver}, {'open'} if it has not ended, {'none'} if it
+-- names no webhook, {} if this tenant has no such job.
+local function delivery_of(id, tenant)
+  local job = redis.call('HMGET', key('job', id), 'tenant', 'webhook', 'finished_ms')
+  if job[1] ~= tenant then return {} end
+  if job[2] == '' then return {'none'} end
+  if not job[3] then return {'open'} end
+  return {'owed', job[2]}
+end
+
+-- Owe an ended job's delivery again. What is under way goes on: another attempt follows at once if it fails.
+-- `asked` names the asking, so that repeating it changes nothing.
+local function replay(id, tenant, receiver, asked, now)
+  local before = redis.call('HMGET', key('delivery', id), 'state', 'asked')
+  if before[2] == asked then return end
+  for _, kept in ipairs({'job', 'delivery', 'attempts'}) do redis.call('PERSIST', key(kept, id)) end
+  redis.call('ZREM', key('dead'), id)
+  redis.call('ZREM', key('dead', tenant), id)
+  redis.call('HSET', key('delivery', id), 'asked', asked)
+  if before[1] == 'sending' then
+    redis.call('HSET', key('delivery', id), 'again', '1')
+  else
+    owe(id, receiver, now)
+  end
+end
+
 -- The only way into a terminal state. The outbox entry is written here, so that there is exactly one for
 -- each job that has a webhook; without one, the record's retention starts now, else when it is delivered.
 local function settle(id, state, outcome, now)
@@ -157,9 +211,8 @@ local function settle(id, state, outcome, now)
   redis.call('ZREM', key('deadlines'), id)
   redis.call('INCRBY', key('backlog'), -tonumber(job[1]))
   redis.call('HINCRBY', key('totals'), state, 1)
-  if job[2] == '1' then
-    redis.call('ZADD', key('outbox'), now, id)
-    redis.call('HSET', key('delivery', id), 'state', 'due', 'attempts', 0)
+  if job[2] ~= '' then
+    owe(id, job[2], now)
   else
     redis.call('PEXPIRE', key('job', id), job[3])
   end

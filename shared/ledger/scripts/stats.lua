@@ -2,5 +2,5 @@
 -- Returns {queued, running, deliveries waiting, deliveries dead, work left, pace ('' if not known yet), names of
 -- workers that beat, totals (name, count, ...)}.
 return {queued_count(), redis.call('ZCARD', key('leases')), redis.call('ZCARD', key('outbox')),
-  redis.call('ZCARD', key('dead')), work_left(), redis.call('GET', key('pace')) or '',
+  redis.call('ZCOUNT', key('dead'), now_ms(), '+inf'), work_left(), redis.call('GET', key('pace')) or '',
   redis.call('ZRANGEBYSCORE', key('presence'), now_ms(), '+inf'), redis.call('HGETALL', key('totals'))}
