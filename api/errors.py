@@ -1,6 +1,8 @@
 """One place that turns every error into the wire's shape. Nothing internal leaves through it."""
 
 import logging
+import math
+import time
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -20,8 +22,8 @@ from shared.errors import (
     JobNotFound,
     ModelNotFound,
     NotAllowed,
+    Overloaded,
     PrintworksError,
-    TooManyJobs,
     UpstreamUnavailable,
 )
 
@@ -40,8 +42,8 @@ STRICT_STATUS: dict[type[PrintworksError], HTTPStatus] = {
 """With `strict_http_status`; without it these are answered 200, as the protocol's clients expect. What is not
 here is a bad request."""
 
-RETRY_AFTER_S, FULL_RETRY_AFTER_S = 5, 30
-"""When what we stand on is missing; when a tenant has as many open jobs as it may have."""
+RETRY_AFTER_S = 5
+"""When what we stand on is missing."""
 
 
 class ForPrograms(APIRoute):
@@ -56,16 +58,21 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PrintworksError)  # noqa: S101 - registered for this class only
-    wait = {"Retry-After": str(RETRY_AFTER_S)}
     if isinstance(error, UpstreamUnavailable):
+        wait = {"Retry-After": str(RETRY_AFTER_S)}
         return JSONResponse(refusal(error), HTTPStatus.SERVICE_UNAVAILABLE, wait)
-    if isinstance(error, TooManyJobs):
-        body = refusal(error) | {"retry_after": FULL_RETRY_AFTER_S}
-        wait = {"Retry-After": str(FULL_RETRY_AFTER_S)}
-        return JSONResponse(body, HTTPStatus.TOO_MANY_REQUESTS, wait)
+    if isinstance(error, Overloaded):
+        return _overloaded(error)
     is_strict = gateway_of(request).settings.strict_http_status
     is_strict = is_strict or isinstance(request.scope.get("route"), ForPrograms)
     return JSONResponse(refusal(error), strict_status(error) if is_strict else HTTPStatus.OK)
+
+
+def _overloaded(error: Overloaded) -> JSONResponse:
+    wait_s = error.retry_after_s
+    # clients of this protocol read either: the seconds, or the moment in Unix time
+    headers = {"Retry-After": str(wait_s), "X-RateLimit-Reset": str(math.ceil(time.time()) + wait_s)}
+    return JSONResponse(refusal(error) | {"retry_after": wait_s}, HTTPStatus.TOO_MANY_REQUESTS, headers)
 
 
 def strict_status(error: PrintworksError) -> HTTPStatus:
@@ -81,6 +88,7 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     else:
         detail = no_endpoint(path, request.app.openapi()["paths"])
     lenient = path.startswith(WIRE) and not gateway_of(request).settings.strict_http_status
+    lenient = lenient and method != "CONNECT"  # to which 200 would mean that there is a tunnel now
     status = HTTPStatus.OK if lenient else error.status_code
     return JSONResponse(refusal(BadRequest(detail)), status, error.headers)
 

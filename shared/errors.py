@@ -7,7 +7,10 @@ PrintworksError
 ├── ModelNotFound           the model id is not registered
 ├── JobNotFound             no such job, or another tenant's (the caller is not told which)
 ├── IdempotencyConflict     the Idempotency-Key was used with another body
-├── TooManyJobs             the tenant has as many open jobs as it may have
+├── Overloaded              more than is taken at this moment; `retry_after_s` says when to come back
+│   ├── TooManyJobs         the tenant has as many open jobs as it may have
+│   ├── TooManyRequests     the API key has sent as many requests as it may send in this time
+│   └── TooManyBodies       large requests of unknown callers take all the room that there is for them
 ├── EntryGone               something that the job would use was deleted while it was accepted
 ├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
 │   ├── LedgerUnavailable   Redis can't be reached
@@ -58,8 +61,26 @@ class IdempotencyConflict(PrintworksError):
     code = "idempotency_conflict"
 
 
-class TooManyJobs(PrintworksError):
+class Overloaded(PrintworksError):
+    """Refused for now: the same request may succeed after `retry_after_s`, in whole seconds."""
+
     code = "rate_limited"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(Overloaded):
+    pass
+
+
+class TooManyRequests(Overloaded):
+    pass
+
+
+class TooManyBodies(Overloaded):
+    code = "overloaded"
 
 
 class EntryGone(PrintworksError):

@@ -33,6 +33,7 @@ from shared.ledger.calls import (
     worker_name,
 )
 from shared.ledger.client import DONE_CHANNEL, AsyncLedger, Ledger
+from shared.ledger.rate_calls import count_request
 from shared.ledger.registry_calls import (
     Registered,
     Seed,
@@ -66,6 +67,7 @@ __all__ = [
     "claim_delivery",
     "claim_load",
     "clear_queue",
+    "count_request",
     "find",
     "finish",
     "finish_delivery",

@@ -29,6 +29,8 @@ SWEEP_BATCH = 200
 DELIVERY_LEASE_MARGIN_S = 10.0
 UNKNOWN_PACE_MS = 0.1
 """Per work unit, until the first job has told: between a fast GPU's and a slow CPU's."""
+FULL_RETRY_AFTER_S = 30
+"""When a tenant that has as many open jobs as it may have should try again."""
 MOST_AWAY = 0.25
 """Share of the workers that may restart at a time, if it is more than one."""
 
@@ -168,9 +170,8 @@ def accept(
             case "conflict":
                 raise IdempotencyConflict(OTHER_BODY)
             case "full":
-                raise TooManyJobs(
-                    f"Rate limit exceeded. Maximum {key.max_open_jobs} queued requests allowed."
-                )
+                sentence = f"Rate limit exceeded. Maximum {key.max_open_jobs} queued requests allowed."
+                raise TooManyJobs(sentence, FULL_RETRY_AFTER_S)
             case "gone":
                 raise EntryGone("A model was deleted at this moment: send the request again.")
         return Accepted(job_id=int(reply[0]), is_new=reply[1] == "1", bell_wanted=bool(int(reply[2])))
