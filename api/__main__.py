@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connection import Connection
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings
@@ -38,8 +39,9 @@ def main() -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http="h11",  # httptools loses the body of a request that offers HTTP/2, as Java's own client does
+        http=Connection,
         log_config=None,
+        ws="none",
         access_log=False,  # a query string may hold a key
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,

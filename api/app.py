@@ -1,15 +1,18 @@
 """Builds the gateway's app from its settings."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
+from api.arriving import Arriving
+from api.bodies import Bodies
 from api.cleaning import remove_expired_files
 from api.context import Gateway
+from api.counting import Counting
 from api.errors import install_error_handlers
 from api.intake import Intake
 from api.links import Links
@@ -28,6 +31,7 @@ from api.routes import (
     uploads,
 )
 from api.routes.families import FAMILIES, Family
+from api.security_headers import SecurityHeaders
 from api.upkeep import keep_up, require_usable, seeded
 from api.waiting import Waiter
 from shared.broker import Bell, make_celery
@@ -41,6 +45,14 @@ from shared.sweeper import Sweeper
 PREFLIGHT_LIFE_S = 24 * 3600
 
 
+class _App(FastAPI):
+    """With what belongs around all answers: those to errors that nobody foresaw come from outside of all
+    middlewares that are added."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Arriving(SecurityHeaders(super().build_middleware_stack()))
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The gateway. Raises `Misconfigured` if it must not serve with these settings."""
     keys = require_usable(settings)
@@ -51,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         store = AsyncLedger(settings.redis_url)
         sweep_store = Ledger(settings.redis_url)
         sweeper = Sweeper(settings, sweep_store, bell)
-        waiter = Waiter(store)
+        waiter = Waiter(store, settings.max_waiting)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         intake = Intake(settings, storage)
         app.state.gateway = Gateway(
@@ -59,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
             keys=keys,
             ledger=store,
             waiter=waiter,
+            bodies=Bodies(),
             bell=bell,
             registry=AsyncRegistry(store),
             storage=storage,
@@ -83,21 +96,28 @@ def create_app(settings: Settings) -> FastAPI:
         sweep_store.close()
         await store.close()
 
-    app = FastAPI(title="Printworks", version="0.1.0", lifespan=lifespan, redirect_slashes=False)
+    app = _App(
+        title="Printworks",
+        version="0.1.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
     for router in (generation.router, files.router, targets.links, health.router):
         app.include_router(router)
     for family in FAMILIES:
         for router, prefix in _routers(family):
             app.include_router(router, prefix=prefix, tags=[family.prefix])
     install_error_handlers(app)
-    app.middleware("http")(_count)
+    app.add_middleware(Counting)
     # any page may call: a key travels in the request, never in a cookie
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
-        expose_headers=["Retry-After"],
+        expose_headers=["Retry-After", "X-RateLimit-Reset"],
         max_age=PREFLIGHT_LIFE_S,
     )
     app.add_middleware(TidyPaths)
@@ -117,13 +137,3 @@ def _routers(family: Family) -> Iterator[tuple[APIRouter, str]]:
         (uploads.router, family.takes_uploads),
     )
     yield from ((router, family.prefix) for router, is_on in switches if is_on)
-
-
-async def _count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    started = time.perf_counter()
-    response = await call_next(request)
-    metrics: Metrics = request.app.state.gateway.metrics
-    route = getattr(request.scope.get("route"), "path", "none")
-    metrics.requests.labels(route=route, status=response.status_code).inc()
-    metrics.request_seconds.labels(route=route).observe(time.perf_counter() - started)
-    return response

@@ -5,6 +5,7 @@ from typing import cast
 
 from fastapi import Request
 
+from api.bodies import Bodies
 from api.intake import Intake
 from api.links import Links
 from api.metrics import Metrics
@@ -24,6 +25,7 @@ class Gateway:
     keys: KeyRing
     ledger: AsyncLedger
     waiter: Waiter
+    bodies: Bodies
     bell: Bell
     registry: AsyncRegistry
     storage: FolderStorage

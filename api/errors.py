@@ -1,6 +1,8 @@
 """One place that turns every error into the wire's shape. Nothing internal leaves through it."""
 
 import logging
+import math
+import time
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -56,16 +58,21 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PrintworksError)  # noqa: S101 - registered for this class only
-    wait = {"Retry-After": str(RETRY_AFTER_S)}
     if isinstance(error, UpstreamUnavailable):
+        wait = {"Retry-After": str(RETRY_AFTER_S)}
         return JSONResponse(refusal(error), HTTPStatus.SERVICE_UNAVAILABLE, wait)
     if isinstance(error, Overloaded):
-        body = refusal(error) | {"retry_after": error.retry_after_s}
-        wait = {"Retry-After": str(error.retry_after_s)}
-        return JSONResponse(body, HTTPStatus.TOO_MANY_REQUESTS, wait)
+        return _overloaded(error)
     is_strict = gateway_of(request).settings.strict_http_status
     is_strict = is_strict or isinstance(request.scope.get("route"), ForPrograms)
     return JSONResponse(refusal(error), strict_status(error) if is_strict else HTTPStatus.OK)
+
+
+def _overloaded(error: Overloaded) -> JSONResponse:
+    wait_s = error.retry_after_s
+    # clients of this protocol read either: the seconds, or the moment in Unix time
+    headers = {"Retry-After": str(wait_s), "X-RateLimit-Reset": str(math.ceil(time.time()) + wait_s)}
+    return JSONResponse(refusal(error) | {"retry_after": wait_s}, HTTPStatus.TOO_MANY_REQUESTS, headers)
 
 
 def strict_status(error: PrintworksError) -> HTTPStatus:
@@ -81,6 +88,7 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     else:
         detail = no_endpoint(path, request.app.openapi()["paths"])
     lenient = path.startswith(WIRE) and not gateway_of(request).settings.strict_http_status
+    lenient = lenient and method != "CONNECT"  # to which 200 would mean that there is a tunnel now
     status = HTTPStatus.OK if lenient else error.status_code
     return JSONResponse(refusal(BadRequest(detail)), status, error.headers)
 

@@ -25,9 +25,11 @@ RECHECK_S = 2.0
 class Waiter:
     """Wakes requests when their job has ended."""
 
-    def __init__(self, store: AsyncLedger) -> None:
+    def __init__(self, store: AsyncLedger, most: int) -> None:
+        """`most`: jobs that are waited for at a time."""
         self._ledger = store
         self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
+        self._most, self._count = most, 0
         self._closing = False
         self._listener: asyncio.Task[None] | None = None
 
@@ -48,10 +50,19 @@ class Waiter:
                 await self._listener
 
     async def wait(self, job: Job, timeout_s: float) -> Job:
-        """The job when it has ended, or as it is after `timeout_s`.
+        """The job when it has ended, or as it is after `timeout_s`; as it is now if too many wait already.
 
         Never raises for an unreachable ledger: the job is accepted, and saying otherwise would be false.
         """
+        if timeout_s <= 0 or self._count >= self._most:
+            return await self._read(job)
+        self._count += 1
+        try:
+            return await self._wait(job, timeout_s)
+        finally:
+            self._count -= 1
+
+    async def _wait(self, job: Job, timeout_s: float) -> Job:
         event = asyncio.Event()
         self._waiting[job.id].add(event)
         deadline = time.monotonic() + timeout_s

@@ -7,9 +7,11 @@ PrintworksError
 ├── ModelNotFound           the model id is not registered
 ├── JobNotFound             no such job, or another tenant's (the caller is not told which)
 ├── IdempotencyConflict     the Idempotency-Key was used with another body
-├── Overloaded              not now: `retry_after_s` tells when to send the request again
+├── Overloaded              more than is taken at this moment; `retry_after_s` says when to come back
 │   ├── TooManyJobs         the tenant has as many open jobs as it may have
-│   └── QueueFull           the job would wait for too long, or there is no room for it
+│   ├── TooManyRequests     the API key has sent as many requests as it may send in this time
+│   ├── QueueFull           the job would wait for too long, or there is no room for it
+│   └── TooManyBodies       large requests of unknown callers take all the room that there is for them
 ├── EntryGone               something that the job would use was deleted while it was accepted
 ├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
 │   ├── LedgerUnavailable   Redis can't be reached
@@ -61,6 +63,8 @@ class IdempotencyConflict(PrintworksError):
 
 
 class Overloaded(PrintworksError):
+    """Refused for now: the same request may succeed after `retry_after_s`, in whole seconds."""
+
     code = "rate_limited"
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
@@ -74,6 +78,14 @@ class TooManyJobs(Overloaded):
 
 class QueueFull(Overloaded):
     pass
+
+
+class TooManyRequests(Overloaded):
+    pass
+
+
+class TooManyBodies(Overloaded):
+    code = "overloaded"
 
 
 class EntryGone(PrintworksError):

@@ -53,7 +53,13 @@ class Settings(BaseSettings):
     """Answer errors with 4xx and 5xx; the wire's habit is 200 with `status: "error"`."""
     sync_wait_s: float = Field(default=25.0, ge=0)
     """How long a request waits for its pictures before it is answered `processing`."""
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_waiting: int = Field(default=500, ge=0)
+    """Requests that wait for pictures in one gateway; those beyond are answered `processing` at once."""
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    bodies_at_once: int = Field(default=8, ge=1)
+    """How many of the largest bodies one gateway holds, while it does not know yet whose they are."""
+    request_stall_s: float = Field(default=10.0, gt=0)
+    """A request that is not there, or brings nothing, for this long is refused."""
 
     api_key: SecretStr | None = None
     """One key for a small installation; its tenant is `default`."""

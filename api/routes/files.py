@@ -14,16 +14,15 @@ LONGEST_CACHE_S = 86400
 router = APIRouter(tags=["files"])
 
 
-@router.api_route(
-    "/generations/{name:path}", methods=["GET", "HEAD"], summary="A finished file", response_model=None
-)
+@router.head("/generations/{name:path}", response_model=None, include_in_schema=False)
+@router.get("/generations/{name:path}", summary="A finished file", response_model=None)
 async def generation(request: Request, name: str) -> Response:
     """404 until the file is complete, so that `future_links` can be polled."""
     storage = gateway_of(request).storage
     path = storage.find(name)
     if path is None:
         error = BadRequest("File not found: it is not ready yet, or it has expired.")
-        return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND, {"Cache-Control": "no-store"})
+        return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND)
     max_age = int(max(0, min(LONGEST_CACHE_S, storage.life_left_s(path))))
-    headers = {"Cache-Control": f"public, max-age={max_age}, immutable", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": f"public, max-age={max_age}, immutable"}
     return FileResponse(path, media_type=CONTENT_TYPES[path.suffix], headers=headers)

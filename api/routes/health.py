@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.context import gateway_of
+from api.wire.answers import refusal
 from shared import ledger
 from shared.errors import LedgerUnavailable
 
@@ -22,8 +23,7 @@ async def ready(request: Request) -> JSONResponse:
     try:
         stats = await gateway_of(request).ledger.run(ledger.stats())
     except LedgerUnavailable as exc:
-        body = {"status": "error", "message": exc.detail}
-        return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
+        return JSONResponse(refusal(exc), HTTPStatus.SERVICE_UNAVAILABLE)
     return JSONResponse({"status": "ok", "workers": len(stats.workers)})
 
 

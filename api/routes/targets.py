@@ -21,6 +21,7 @@ from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import S3Details, S3Storage, S3Target
 
+SIGNED_FILE = f"/{SIGNED}/{{target}}/{{name:path}}"
 TRIAL_S = 60.0
 """How long a bucket may take to show that it can be used."""
 _TRYING = ThreadPoolExecutor(4, "trying-buckets")
@@ -58,9 +59,8 @@ async def reset_s3(request: Request) -> JSONResponse:
     return _done("S3 details reset successfully", tips)
 
 
-@links.api_route(
-    f"/{SIGNED}/{{target}}/{{name:path}}", methods=["GET", "HEAD"], summary="A file in a private bucket"
-)
+@links.head(SIGNED_FILE, include_in_schema=False)
+@links.get(SIGNED_FILE, summary="A file in a private bucket")
 async def stored(request: Request, target: str, name: str) -> Response:
     """Leads to a link that is signed for a while. Whether the file is there yet, the bucket tells."""
     gateway = gateway_of(request)
@@ -68,8 +68,8 @@ async def stored(request: Request, target: str, name: str) -> Response:
     link = await asyncio.to_thread(sign, await gateway.registry.look(), target, name)
     if link is None:
         error = BadRequest("File not found: it is not ready yet, or it has expired.")
-        return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND, {"Cache-Control": "no-store"})
-    return RedirectResponse(link, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
+        return JSONResponse(refusal(error), HTTPStatus.NOT_FOUND)
+    return RedirectResponse(link, HTTPStatus.TEMPORARY_REDIRECT)
 
 
 async def checked(

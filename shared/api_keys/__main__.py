@@ -17,7 +17,7 @@ from shared.errors import Misconfigured, PrintworksError
 from shared.settings import Settings
 
 EXIT_MISTAKE = 2
-TITLES = ("id", "tenant", "name", "role", "weight", "priority", "max open jobs", "expires")
+TITLES = ("id", "tenant", "name", "role", "weight", "priority", "max open jobs", "per minute", "expires")
 
 
 def main() -> None:
@@ -66,7 +66,6 @@ def _list(_: argparse.Namespace, file: Path) -> None:
 
 
 def _row(key: ApiKey) -> Sequence[str]:
-    most = "any" if key.max_open_jobs is None else str(key.max_open_jobs)
     return (
         key.key_id,
         key.tenant,
@@ -74,9 +73,14 @@ def _row(key: ApiKey) -> Sequence[str]:
         key.role,
         f"{key.weight:g}",
         str(key.priority),
-        most,
+        _most(key.max_open_jobs),
+        _most(key.max_requests_per_minute),
         _end(key),
     )
+
+
+def _most(limit: int | None) -> str:
+    return "any" if limit is None else str(limit)
 
 
 def _end(key: ApiKey) -> str:

@@ -38,6 +38,8 @@ def _describe(adding: argparse.ArgumentParser) -> None:
     adding.add_argument("--weight", type=float, help="share of the GPUs beside other tenants (1)")
     adding.add_argument("--priority", type=int, help="head start of its jobs, 0 to 10 (0)")
     adding.add_argument("--max-open-jobs", metavar="N", type=int, help="most jobs that wait or run (any)")
+    per_minute = "most requests of any kind in a minute (any)"
+    adding.add_argument("--max-requests-per-minute", metavar="N", type=int, help=per_minute)
     adding.add_argument("--expires", metavar="TIME", type=_life, default=None, help="15m, 24h, 90d (never)")
 
 

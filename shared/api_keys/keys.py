@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 ID_LENGTH = 8
+MOST_PER_MINUTE = 1_000_000
+"""More than that is no limit."""
 
 
 class Role(StrEnum):
@@ -44,6 +46,8 @@ class ApiKey(BaseModel):
     """Head start of this tenant's jobs; bounded, so that nobody starves."""
     max_open_jobs: Annotated[int, Field(ge=1)] | None = None
     """How many jobs of this tenant may be queued or running; None is without a limit."""
+    max_requests_per_minute: Annotated[int, Field(ge=1, le=MOST_PER_MINUTE)] | None = None
+    """How many requests of any kind may come with this key, to all gateways; None is without a limit."""
     created_at: Moment | None = None
     expires_at: Moment | None = None
     """From then on the key is refused; None is never."""
@@ -73,6 +77,7 @@ WORDS = {
     "weight": "must be a number above 0",
     "priority": "must be a whole number from 0 to 10",
     "max_open_jobs": "must be a whole number of at least 1",
+    "max_requests_per_minute": f"must be a whole number from 1 to {MOST_PER_MINUTE}",
     "created_at": "must be a time in UTC, like 2030-01-31T12:00:00Z",
     "expires_at": "must be a time in UTC, like 2030-01-31T12:00:00Z",
 }

@@ -44,6 +44,7 @@ from shared.ledger.delivery_calls import (
     replay,
     replay_dead,
 )
+from shared.ledger.rate_calls import count_request
 from shared.ledger.registry_calls import (
     Registered,
     Seed,
@@ -82,6 +83,7 @@ __all__ = [
     "claim_delivery",
     "claim_load",
     "clear_queue",
+    "count_request",
     "dead_letters",
     "delivery_log",
     "find",

@@ -102,6 +102,7 @@ def test_the_one_key_of_the_settings_is_an_admins() -> None:
         ({"weight": 0}, "entry 1: weight must be a number above 0"),
         ({"priority": 11}, "entry 1: priority must be a whole number from 0 to 10"),
         ({"max_open_jobs": 0}, "entry 1: max_open_jobs must be a whole number of at least 1"),
+        ({"max_requests_per_minute": 0}, "entry 1: max_requests_per_minute must be a whole number from 1 to"),
         ({"name": "two\nlines"}, "entry 1: name must be at most 64 characters"),
         ({"expires_at": "2030-01-31T12:00:00"}, "entry 1: expires_at must be a time in UTC"),
         ({"expires_at": "2030-01-31T12:00:00+02:00"}, "entry 1: expires_at must be a time in UTC"),
@@ -206,11 +207,15 @@ def test_a_new_key_is_all_of_stdout_and_not_in_the_file(command: Command, file: 
 
 
 def test_a_key_is_made_with_all_that_is_said_about_it(command: Command, file: Path) -> None:
-    command("add boss --name laptop --admin --weight 2.5 --priority 3 --max-open-jobs 7 --expires 90d")
+    command(
+        "add boss --name laptop --admin --weight 2.5 --priority 3 --max-open-jobs 7 --expires 90d "
+        "--max-requests-per-minute 600"
+    )
 
     (key,) = read_keys(file)
     said = (key.tenant, key.name, key.role, key.weight, key.priority, key.max_open_jobs)
     assert said == ("boss", "laptop", Role.ADMIN, 2.5, 3, 7)
+    assert key.max_requests_per_minute == 600
     assert key.created_at is not None
     assert key.expires_at == key.created_at + timedelta(days=90)
 
@@ -297,8 +302,8 @@ def test_the_list_shows_no_more_of_a_key_than_its_id(command: Command, file: Pat
 
     ids = [digest(key.strip())[:8] for key in keys]
     assert [line.split("  ") for line in re.sub("  +", "  ", listed).splitlines()[1:]] == [
-        [ids[0], "studio", "laptop", "user", "2", "0", "7", "2020-01-01 00:00:00 UTC (expired)"],
-        [ids[1], "boss", "-", "admin", "1", "0", "any", "never"],
+        [ids[0], "studio", "laptop", "user", "2", "0", "7", "any", "2020-01-01 00:00:00 UTC (expired)"],
+        [ids[1], "boss", "-", "admin", "1", "0", "any", "any", "never"],
     ]
     for key in keys:
         assert key.strip() not in listed

@@ -3,11 +3,14 @@
 import gzip
 import json
 import zlib
+from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api.fields import fields, unpacked
-from api.forms import MOST_FIELDS
+from api.fields import MOST_VALUES, fields, unpacked
+from api.forms import BLOCK_BYTES, MOST_FIELDS, urlencoded_fields
 from shared.errors import BadRequest
 
 BODY = {"key": "k", "prompt": "a café", "width": "64"}
@@ -90,6 +93,31 @@ def test_a_file_becomes_base64_byte_for_byte() -> None:
     assert fields(raw, PARTS) == {"init_image": "DQoA/w0K"}
 
 
+def test_a_packed_body_may_be_as_large_as_one_that_is_not() -> None:
+    body = b" " * LIMIT
+
+    assert unpacked(gzip.compress(body), "gzip", LIMIT) == body
+
+
+def test_of_a_name_that_comes_twice_the_last_one_counts() -> None:
+    assert fields(b'{"a": 1, "b": 2, "a": 3}', JSON) == {"a": 3, "b": 2}
+    assert fields(b"a=1&b=2&a=3", FORM) == {"a": "3", "b": "2"}
+
+
+def test_a_body_of_more_values_than_anyone_needs_is_refused_unread() -> None:
+    assert len(fields(b'{"a": [' + b"0," * (MOST_VALUES - 2) + b"0]}", JSON)["a"]) == MOST_VALUES - 1
+
+    with pytest.raises(BadRequest, match="Invalid API Request"):
+        fields(b'{"a": [' + b"0," * (MOST_VALUES - 1) + b"0]}", JSON)
+
+
+@given(st.text("a%+=&41fé", max_size=30), st.integers(BLOCK_BYTES - 4, BLOCK_BYTES + 1))
+def test_forms_are_read_as_the_standard_library_reads_them(text: str, filling: int) -> None:
+    form = f"a=1&{text}&b={'x' * filling}{text}%E2%82%AC"
+
+    assert urlencoded_fields(form.encode()) == dict(parse_qsl(form, keep_blank_values=True))
+
+
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip", "GZIP", "x-gzip", "deflate"])
 def test_a_packed_body_is_unpacked(encoding: str) -> None:
     packed = {"": b"body", "identity": b"body", "deflate": zlib.compress(b"body")}
@@ -103,8 +131,9 @@ def test_a_packed_body_is_unpacked(encoding: str) -> None:
         (b"body", "br", "send it plain, or as gzip"),
         (b"body", "gzip", "is not what its Content-Encoding says"),
         (gzip.compress(b" " * (LIMIT + 1)), "gzip", "at most 1000000 bytes"),
+        (gzip.compress(b"body" * 100)[:-9], "gzip", "is not what its Content-Encoding says"),
     ],
-    ids=["unknown", "not packed", "too large"],
+    ids=["unknown", "not packed", "too large", "cut off"],
 )
 def test_a_body_that_cannot_be_unpacked_is_refused(raw: bytes, encoding: str, sentence: str) -> None:
     with pytest.raises(BadRequest, match=sentence):

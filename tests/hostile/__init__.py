@@ -1,0 +1,1 @@
+"""Requests that mean ill, against a real gateway and a real Redis."""
