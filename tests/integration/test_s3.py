@@ -14,7 +14,7 @@ from shared.errors import BadRequest
 from shared.storage import CONTENT_TYPES, S3Storage, StorageAway
 from shared.storage.bucket import Patience
 from tests.support.receiver import running_receiver
-from tests.support.s3 import ALL_RIGHTS, DOCUMENTED_RIGHTS, S3Server, running_s3
+from tests.support.s3 import ALL_RIGHTS, DOCUMENTED_RIGHTS, LOCAL, S3Server, running_s3
 
 A_UUID = "6acf249e-7aa7-4281-9640-a7f5a3086a04"
 DAY_S = 24 * 3600.0
@@ -29,7 +29,7 @@ def s3() -> Iterator[S3Server]:
 
 
 def storage_of(s3: S3Server, **changes: str) -> S3Storage:
-    return S3Storage(s3.target(**changes), temp_life_s=DAY_S, patience=TWICE)
+    return S3Storage(s3.target(**changes), DAY_S, LOCAL, TWICE)
 
 
 def public_storage_of(s3: S3Server) -> S3Storage:
@@ -239,7 +239,7 @@ def test_whatever_s3_refuses_it_is_away_until_it_takes_files_again(s3: S3Server)
 
 
 def test_a_server_that_never_answers_is_noticed(s3: S3Server) -> None:
-    storage = S3Storage(s3.target(), temp_life_s=DAY_S, patience=HASTE)
+    storage = S3Storage(s3.target(), DAY_S, LOCAL, HASTE)
     s3.silence_s = 5
     began = time.monotonic()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 REGION = "eu-north-1"
+LOCAL = ("127.0.0.1",)
+"""What must be allowed for the server to be reached."""
 ALL_RIGHTS = frozenset({"PutObject", "PutObjectAcl", "GetObject", "DeleteObject", "ListBucket"})
 DOCUMENTED_RIGHTS = ALL_RIGHTS - {"DeleteObject"}
 """Of the policy in the protocol's documentation."""
@@ -87,7 +89,7 @@ class S3Server:
         return S3Details.model_validate(given | changes)
 
     def target(self, **changes: str) -> S3Target:
-        return S3Target.given(self.details(**changes), ("127.0.0.1",))
+        return S3Target.given(self.details(**changes), LOCAL)
 
     def put(self, key: str, content: bytes) -> None:
         """An object, as somebody else would store it."""
