@@ -22,7 +22,7 @@ WANTED = (
     "or send the bucket's name as `bucket`"
 )
 NO_HOST = (
-    "endpoint_url must name its host by letters, digits, dots and hyphens, or by its address; a name in another "
+    "endpoint_url must name its host by letters, digits, dots and hyphens, or by its address; one in another "
     "script in its xn-- form"
 )
 

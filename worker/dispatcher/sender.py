@@ -17,7 +17,7 @@ from shared.broker import WEBHOOK_QUEUE, Bell
 from shared.errors import JobNotFound, LedgerUnavailable, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
-from shared.outbound import Outbound
+from shared.outbound import Outbound, check_url
 from shared.settings import Settings
 from worker.dispatcher.hosts import HostLimit
 from worker.dispatcher.verdict import Verdict, judge, postpone
@@ -75,6 +75,10 @@ class Sender:
             job = self._ledger.run(ledger.read(delivery.job_id, None))
         except JobNotFound:
             return Verdict("dead"), "the job's record has expired"
+        try:
+            check_url(job.spec.webhook or "", self._settings.allow_private_hosts)
+        except RefusedAddress as exc:
+            return Verdict("dead"), f"webhook {exc.detail}"
         with self._hosts.place(urlsplit(job.spec.webhook or "").netloc) as has_place:
             if not has_place:
                 return postpone(), "too many deliveries to this host at once"
