@@ -1,5 +1,6 @@
 """No model leads a worker out of its models folder, whatever it is called and whatever its files say."""
 
+import contextlib
 import json
 import re
 import shutil
