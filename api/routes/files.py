@@ -14,9 +14,8 @@ LONGEST_CACHE_S = 86400
 router = APIRouter(tags=["files"])
 
 
-@router.api_route(
-    "/generations/{name:path}", methods=["GET", "HEAD"], summary="A finished file", response_model=None
-)
+@router.head("/generations/{name:path}", include_in_schema=False, response_model=None)
+@router.get("/generations/{name:path}", summary="A finished file", response_model=None)
 async def generation(request: Request, name: str) -> Response:
     """404 until the file is complete, so that `future_links` can be polled."""
     storage = gateway_of(request).storage

@@ -58,9 +58,8 @@ async def reset_s3(request: Request) -> JSONResponse:
     return _done("S3 details reset successfully", tips)
 
 
-@links.api_route(
-    f"/{SIGNED}/{{target}}/{{name:path}}", methods=["GET", "HEAD"], summary="A file in a private bucket"
-)
+@links.head(f"/{SIGNED}/{{target}}/{{name:path}}", include_in_schema=False)
+@links.get(f"/{SIGNED}/{{target}}/{{name:path}}", summary="A file in a private bucket")
 async def stored(request: Request, target: str, name: str) -> Response:
     """Leads to a link that is signed for a while. Whether the file is there yet, the bucket tells."""
     gateway = gateway_of(request)

@@ -121,6 +121,8 @@ def quiet_libraries() -> None:
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
+        logging.disable_default_handler()  # ours writes their errors, one object a line
+        logging.enable_propagation()
     warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
 
 
