@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -140,6 +143,18 @@ def test_a_preflight_repeats_no_line(door: Door) -> None:
 
     assert asked.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in asked.headers
+
+
+def test_a_warning_is_one_line_of_the_log(tmp_path: Path) -> None:
+    log, text = tmp_path / "log", TEXTS["LF"]
+    program = "from shared.logs import *; import warnings; configure_logging('p'); warnings.warn(sys.argv[1])"
+
+    with log.open("wb") as output:
+        subprocess.run([sys.executable, "-c", program, text], stderr=output, check=True)
+
+    (line,) = log.read_text().splitlines()
+    assert json.loads(line)["logger"] == "py.warnings"
+    assert json.loads(line)["process"] == "p"
 
 
 def test_the_log_stays_one_object_a_line(door: Door) -> None:

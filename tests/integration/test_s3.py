@@ -6,13 +6,15 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx
 import pytest
 
 from shared.errors import BadRequest
-from shared.storage import CONTENT_TYPES, S3Storage, StorageAway
+from shared.storage import CONTENT_TYPES, S3Storage, S3Target, StorageAway
 from shared.storage.bucket import Patience
+from tests.support.certificates import tls_for
 from tests.support.receiver import running_receiver
 from tests.support.s3 import ALL_RIGHTS, DOCUMENTED_RIGHTS, LOCAL, S3Server, running_s3
 
@@ -182,6 +184,27 @@ def test_a_target_that_cant_be_used_is_refused_with_what_to_change(
 
     with pytest.raises(BadRequest, match=sentence):
         storage_of(s3, **named).check()
+
+
+@pytest.mark.parametrize(
+    ("certified", "is_taken"), [("localhost", True), ("elsewhere.test", False)], ids=["its name", "another"]
+)
+def test_a_server_is_known_by_its_name_wherever_it_is_reached(
+    s3: S3Server, certified: str, is_taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`localhost` may have an IPv6 address first, where nobody listens: the next one is tried."""
+    s3.stop()
+    s3.tls = tls_for(certified, tmp_path / "trusted.pem")
+    s3.start()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "trusted.pem"))
+    details = s3.details(endpoint_url=f"https://localhost:{s3.port}/{s3.bucket}")
+    storage = S3Storage(S3Target.given(details, ("localhost",)), DAY_S, ("localhost",), TWICE)
+
+    if is_taken:
+        assert storage.check() == ()
+    else:
+        with pytest.raises(BadRequest, match="certificate"):
+            storage.check()
 
 
 @pytest.mark.parametrize(("right", "what"), [("PutObject", "write"), ("GetObject", "read")])

@@ -14,7 +14,8 @@ def forged_lines(log: Path, process: str) -> list[str]:
     """Lines that are not one JSON object of ours each, but for what libraries say while they are imported."""
     lines = log.read_bytes().decode().split("\n")
     assert lines.pop() == "", "the last line has no end"
-    ours = itertools.dropwhile(lambda line: not line.startswith("{"), lines)
+    ours = list(itertools.dropwhile(lambda line: not line.startswith("{"), lines))
+    assert ours, "there is no line of ours"
     return [line for line in ours if not _is_ours(line, process)]
 
 

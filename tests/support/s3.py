@@ -5,6 +5,7 @@ moto alone believes every signature and every signed link, grants every right an
 
 import contextlib
 import secrets
+import ssl
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -48,6 +49,8 @@ class S3Server:
         """A code that every request is answered with: 503."""
         self.silence_s = 0.0
         """How long every answer is waited for."""
+        self.tls: ssl.SSLContext | None = None
+        """With which it is started; without it is plain HTTP."""
         self._over = threading.Event()
         self.actions: list[str] = []
         """What was asked for, in order."""
@@ -66,7 +69,9 @@ class S3Server:
 
     def start(self) -> None:
         self._over.clear()
-        self._server = make_server("127.0.0.1", self.port, self, threaded=True, request_handler=_Quiet)
+        self._server = make_server(
+            "127.0.0.1", self.port, self, threaded=True, request_handler=_Quiet, ssl_context=self.tls
+        )
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
