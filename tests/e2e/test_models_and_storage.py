@@ -148,7 +148,7 @@ class first_server:  # noqa: N801 - used like a function
 
 
 def test_a_lora_is_loaded_used_and_deleted_while_the_server_runs(world: World) -> None:
-    loaded = world.load("style", f"/lora?token={TOKEN}")
+    loaded = world.load("style", "/lora")
     assert (loaded["status"], loaded["message"], loaded["model_id"]) == ("success", "model loaded", "style")
     assert world.post("verify_model", model_id="style")["message"] == "Model exists on server"
     plain, styled = world.paint(seed=1), world.paint(seed=1, lora_model="style")
