@@ -45,6 +45,8 @@ class World:
     settings: Settings
     workshop: Workshop
     store: Ledger
+    intake: Intake
+    sender: Sender
     leads: list[tuple[int, str]] = field(default_factory=list)
     """What the public site answers next; then 404."""
 
@@ -59,9 +61,8 @@ class World:
 
 
 def fetch_picture(world: World, url: str) -> str:
-    intake = Intake(world.settings, FolderStorage(world.settings.data_dir, 60))
     given = {Role.INIT: GivenPicture("init_image", url)}
-    taking = intake.take(
+    taking = world.intake.take(
         given, tenant="t", file_prefix=str(uuid.uuid4()), public_url="http://us.test", followed=lambda it: it
     )
     with pytest.raises(BadPicture) as refused:
@@ -84,11 +85,9 @@ def send_webhook(world: World, url: str) -> str:
         assert world.store.run(ledger.claim("worker", "token", world.settings, ())) is not None
         world.store.run(ledger.finish(job_id, "token", JobState.SUCCEEDED, Outcome()))
 
-        bell = Bell(make_celery(world.settings.redis_url, "tests"))
-        Sender(world.settings, world.store, bell).run()
+        world.sender.run()
 
         delivery = client.hgetall(f"pw:delivery:{job_id}")
-        bell.close()
     assert delivery["state"] == "dead", delivery
     return refusal or str(delivery["answer"])
 
@@ -167,7 +166,7 @@ def worlds(
     reached, leads = internet
     folder = tmp_path_factory.mktemp("world")
     redis_url = redis_server.removesuffix("/0") + "/15"
-    store = Ledger(redis_url)
+    store, bell = Ledger(redis_url), Bell(make_celery(redis_url, "tests"))
     made: dict[Sequence[str], World] = {}
 
     def world(allowed: Sequence[str]) -> World:
@@ -175,10 +174,13 @@ def worlds(
             workshop = Workshop(folder / str(len(made)), allow_private_hosts=allowed, model_stall_s=0.2)
             changes = {"redis_url": redis_url, "webhook_schedule_s": (0.0,), "input_timeout_s": 5.0}
             settings = workshop.settings.model_copy(update=changes)
-            made[allowed] = World(reached, settings, workshop, store, leads)
+            intake = Intake(settings, FolderStorage(settings.data_dir, 60))
+            sender = Sender(settings, store, bell)
+            made[allowed] = World(reached, settings, workshop, store, intake, sender, leads)
         return made[allowed]
 
     yield world
+    bell.close()
     store.close()
 
 
