@@ -30,7 +30,10 @@ class Means:
 
     @classmethod
     def of(cls, settings: Settings) -> "Means":
-        return cls(settings, S3Storages(Sealer(settings), settings.temp_life_s, IN_BACKGROUND))
+        return cls(
+            settings,
+            S3Storages(Sealer(settings), settings.temp_life_s, settings.allow_private_hosts, IN_BACKGROUND),
+        )
 
 
 async def remove_expired_files(app: FastAPI) -> None:

@@ -20,7 +20,7 @@ class Links:
 
     def __init__(self, settings: Settings) -> None:
         self._sealer = Sealer(settings)
-        self._storages = S3Storages(self._sealer, settings.temp_life_s)
+        self._storages = S3Storages(self._sealer, settings.temp_life_s, settings.allow_private_hosts)
         self._link_life_s = settings.signed_link_life_s
 
     def files_url(self, models: Snapshot, target: str | None, public_url: str) -> str:

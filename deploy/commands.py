@@ -32,7 +32,8 @@ def flower(address: str, port: int) -> Command:
 
 
 def _celery_worker(app: str, queue: str, node: str, concurrency: int) -> tuple[str, ...]:
-    """Threads, so that beats and remote control answer while the GPU is busy; never solo or prefork."""
+    """Threads, so that beats and remote control answer while the GPU is busy; never solo or prefork. Quiet:
+    Celery's banner is no line of a log."""
     options = ("--pool=threads", f"--concurrency={concurrency}", "--without-mingle", "--without-gossip")
-    celery = (sys.executable, "-m", "celery", "-A", app, "worker")
+    celery = (sys.executable, "-m", "celery", "--quiet", "-A", app, "worker")
     return (*celery, *options, f"--queues={queue}", f"--hostname={node}@%h", "--loglevel=INFO")

@@ -23,5 +23,6 @@ def configure_logging(process: str) -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)  # else they are lines of another shape
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,12 +1,13 @@
-"""The one way out: HTTP to addresses that clients name (webhooks, pictures, models).
+"""The way out by HTTP, to URLs that clients name (webhooks, pictures, models).
 
-A host is resolved once, every address it has must be public, and the connection goes to the address that was
-checked, so a name can't point elsewhere between the check and the use. Redirects are not followed here.
+A host is resolved once for each connection, every address it has must be public (shared/addresses.py), and
+the connection goes to an address that was checked, so a name can't point elsewhere between the check and the
+use. Redirects are not followed here.
 """
 
 import asyncio
 import ipaddress
-import socket
+import re
 import ssl
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -14,37 +15,48 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
+import idna
 
+from shared.addresses import look_up, require_public
 from shared.errors import BadRequest, RefusedAddress
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-_DOCUMENTATION = ipaddress.ip_network("3fff::/20")
-_PROTOCOL_ASSIGNMENTS = ipaddress.ip_network("192.0.0.0/24")
 CONNECT_TIMEOUT_S = 5.0
+LONGEST_HOST = 253
 _LOOK_UPS = ThreadPoolExecutor(64, "look-ups")
 """Of their own: names that are slow to resolve would otherwise occupy the threads that others need."""
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
+NO_URL = "must be an http or https URL"
+NO_HOST = "must name its host by letters, digits, dots and hyphens, or by its address"
 
 
 def check_url(url: str, allowed_private_hosts: Collection[str]) -> None:
-    """Refuse what can be refused without a look-up; raises `RefusedAddress` with words for the client."""
+    """Refuse what can be refused without a look-up; raises `RefusedAddress` with words for the client.
+
+    What passes has a host that every library reads alike.
+    """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
-        raise RefusedAddress("must be an http or https URL") from None
-    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in url):
-        raise RefusedAddress("must be an http or https URL")
-    if parts.username is not None or parts.password is not None:
+        raise RefusedAddress(NO_URL) from None
+    if parts.scheme not in ("http", "https") or not host or port == 0 or _UNSEEN.search(url):
+        raise RefusedAddress(NO_URL)
+    if "@" in parts.netloc:
         raise RefusedAddress("must not hold a user name or a password")
-    if host in allowed_private_hosts:
-        return
-    if host == "localhost" or host.endswith(".localhost"):
-        raise RefusedAddress("must be a public address; this one is private")
-    literal = _literal(host)
-    if literal is not None and not is_public(literal):
-        raise RefusedAddress("must be a public address; this one is private")
+    require_public(_looked_up_as(host), allowed_private_hosts)
+
+
+def _looked_up_as(host: str) -> str:
+    """What other scripts and their dots become before they are looked up."""
+    try:
+        name = host if host.isascii() else idna.encode(host).decode()
+        is_name = len(name) <= LONGEST_HOST and _NAME.fullmatch(name)
+        if is_name or ipaddress.IPv6Address(name).scope_id is None:
+            return name
+    except ValueError:  # idna's errors too
+        pass
+    raise RefusedAddress(NO_HOST)
 
 
 def require_url(field: str, url: str, allowed_private_hosts: Collection[str]) -> None:
@@ -53,30 +65,6 @@ def require_url(field: str, url: str, allowed_private_hosts: Collection[str]) ->
         check_url(url, allowed_private_hosts)
     except RefusedAddress as exc:
         raise BadRequest(f"{field} {exc.detail}") from None
-
-
-def is_public(address: Address) -> bool:
-    """Whether a stranger may make us connect there. IPv6 forms that carry an IPv4 address count as that."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast and address not in _PROTOCOL_ASSIGNMENTS
-    if address in _NAT64:
-        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    carried = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-    if carried is not None:
-        return is_public(carried)
-    return address.is_global and address in _GLOBAL_UNICAST and address not in _DOCUMENTATION
-
-
-def _literal(host: str) -> Address | None:
-    """The address that `host` spells, in any form that the C library reads (`127.1`, `0x7f000001`)."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))
-    except (OSError, UnicodeEncodeError):
-        return None
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
@@ -90,7 +78,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Tries the host's addresses in turn; raises `RefusedAddress` if any of them is private."""
-        host = request.url.host
+        host = request.url.raw_host.decode("ascii")
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         addresses = await self._resolve(host, port)
         request.extensions = {**request.extensions, "sni_hostname": host}
@@ -104,15 +92,11 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
-        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        look = partial(look_up, host, port, self._allowed)
         try:
-            found = await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
-        except (OSError, UnicodeError) as exc:
+            return await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look)
+        except OSError as exc:
             raise httpx.ConnectError(f"{host} can't be resolved") from exc
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        if host not in self._allowed and not all(is_public(address) for address in addresses):
-            raise RefusedAddress("must be a public address; this one is private")
-        return [str(address) for address in addresses]
 
 
 class Outbound:

@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     """Seconds before each attempt of a delivery; after the last it is dead."""
     deliveries_at_once: int = Field(default=16, ge=1)
     allow_private_hosts: Words = ()
-    """Hosts in private networks that webhooks and image URLs may name."""
+    """Hosts in private networks that clients may name: for webhooks, pictures, models and buckets."""
 
     @classmethod
     def load(cls, settings_file: Path | None = None, **given: str) -> "Settings":

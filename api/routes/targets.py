@@ -98,7 +98,7 @@ def _tried(wanted: UpdateS3, settings: Settings) -> tuple[S3Target, tuple[str, .
     )
     target = S3Target.given(details, settings.allow_private_hosts)
     target.sealed(Sealer(settings))  # refused before anything is tried, if it could not be kept
-    return target, S3Storage(target, settings.temp_life_s).check()
+    return target, S3Storage(target, settings.temp_life_s, settings.allow_private_hosts).check()
 
 
 def _done(message: str, tips: tuple[str, ...]) -> JSONResponse:

@@ -3,22 +3,27 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boto3.s3.transfer import TransferConfig
 from boto3.session import Session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+from botocore.session import Session as BotocoreSession
 
+from shared.errors import RefusedAddress
+from shared.storage.guarded import GuardedSession
 from shared.storage.target import S3Target
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-S3_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+S3_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RefusedAddress)
 PART_BYTES = 8 * 1024 * 1024
 LONGEST_LINK_S = 7 * 24 * 3600
 """No signature of S3 lives longer."""
@@ -49,9 +54,17 @@ IN_BACKGROUND = Patience(connect_s=5, read_s=60, attempts=4)
 class Bucket:
     """Safe to share between threads; keeps its connections until it is closed. All raises `S3_ERRORS`."""
 
-    def __init__(self, target: S3Target, patience: Patience) -> None:
+    def __init__(self, target: S3Target, patience: Patience, allowed_private_hosts: Collection[str]) -> None:
         self._name = target.bucket
-        self._client = _client(target, patience)
+        core = BotocoreSession()
+        self._connections = GuardedSession(
+            allowed_private_hosts,
+            verify=core.get_config_variable("ca_bundle") or True,
+            timeout=(patience.connect_s, patience.read_s),
+        )
+        self._client = _client(core, target, patience)
+        send = partial(_send, self._connections)
+        self._client.meta.events.register("before-send.s3", send)  # type: ignore[arg-type] # it may answer
         self.takes_acls = bool(target.public_url)
         """Whether objects are made public one by one; no longer once the bucket has refused that for good."""
 
@@ -95,14 +108,21 @@ class Bucket:
 
     def close(self) -> None:
         self._client.close()
+        self._connections.close()
 
     def _upload(self, key: str, content: bytes, headers: dict[str, str]) -> None:
         self._client.upload_fileobj(io.BytesIO(content), self._name, key, ExtraArgs=headers, Config=_TRANSFER)
 
 
-def _client(target: S3Target, patience: Patience) -> "S3Client":
+def _send(connections: GuardedSession, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    """What botocore takes for the answer, instead of asking by itself."""
+    return connections.send(request)
+
+
+def _client(core: BotocoreSession, target: S3Target, patience: Patience) -> "S3Client":
     # A session of its own: boto3's default one is not safe to share between threads.
     session = Session(
+        botocore_session=core,
         aws_access_key_id=target.access_key_id.get_secret_value(),
         aws_secret_access_key=target.secret_access_key.get_secret_value(),
         region_name=target.region_name,
@@ -114,9 +134,6 @@ def _client(target: S3Target, patience: Patience) -> "S3Client":
             signature_version="s3v4",
             s3={"addressing_style": "path" if target.path_style else "virtual"},
             retries={"mode": "standard", "total_max_attempts": patience.attempts},
-            connect_timeout=patience.connect_s,
-            read_timeout=patience.read_s,
-            proxies={},
             # the checksums that newer clients add are refused by many services that are not Amazon's
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -4,6 +4,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
+
 from shared.errors import BadRequest
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
@@ -18,6 +20,10 @@ _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){1,61}[A-Za-z0-9]")
 WANTED = (
     "endpoint_url must hold the bucket, as https://BUCKET.s3.REGION.amazonaws.com or https://HOST/BUCKET do; "
     "or send the bucket's name as `bucket`"
+)
+NO_HOST = (
+    "endpoint_url must name its host by letters, digits, dots and hyphens, or by its address; one in another "
+    "script in its xn-- form"
 )
 
 
@@ -60,4 +66,11 @@ def endpoint_of(endpoint_url: str, bucket: str = "") -> Endpoint:
     service = in_host["service"] if in_host and is_virtual else parts.netloc
     # a name with dots in the host would not fit the service's TLS certificate
     path_style = "." in named[0] or not (is_virtual or is_aws)
-    return Endpoint(f"{parts.scheme}://{service}", named[0], path_style)
+    return Endpoint(_taken_by_boto(f"{parts.scheme}://{service}"), named[0], path_style)
+
+
+def _taken_by_boto(url: str) -> str:
+    """It takes fewer hosts than there are, and would refuse the others in words of its own."""
+    if not is_valid_endpoint_url(url) and not is_valid_ipv6_endpoint_url(url):
+        raise BadRequest(NO_HOST)
+    return url

@@ -8,10 +8,12 @@ import re
 from botocore.exceptions import ClientError, HTTPClientError, SSLError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from shared.errors import RefusedAddress
 from shared.storage.target import S3Target
 
 _NO_TLS = "The TLS certificate of {endpoint} is not valid: send another endpoint_url."
 _UNREACHABLE = "{endpoint} can't be reached from here: send another endpoint_url."
+_PRIVATE = "endpoint_url must be a public address; {endpoint} has a private one."
 _NOT_S3 = "What answers at {endpoint} does not speak S3: send another endpoint_url."
 _NO_BUCKET = "There is no bucket {bucket!r} at {endpoint}: create it, or send another endpoint_url."
 _CREDENTIALS = (
@@ -67,6 +69,8 @@ def not_s3(target: S3Target) -> str:
 def _template(exc: Exception, code: str) -> str:
     if isinstance(exc, SSLError):
         return _NO_TLS
+    if isinstance(exc, RefusedAddress):
+        return _PRIVATE
     if isinstance(exc, (NoConnection, HTTPClientError)):
         return _UNREACHABLE
     if not isinstance(exc, ClientError) or code == "unknown" or code.isdigit():

@@ -5,7 +5,7 @@ Says that S3 is away; what becomes of a file then is not decided here (see store
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from shared.errors import BadRequest
 from shared.jobs import TEMP_FOLDER
@@ -30,11 +30,17 @@ class StorageAway(OSError):
 class S3Storage:
     """Files under the image directory of one bucket. Safe to share between threads."""
 
-    def __init__(self, target: S3Target, temp_life_s: float, patience: Patience = DURING_A_JOB) -> None:
+    def __init__(
+        self,
+        target: S3Target,
+        temp_life_s: float,
+        allowed_private_hosts: Collection[str],
+        patience: Patience = DURING_A_JOB,
+    ) -> None:
         """Files of `temp: yes` end `temp_life_s` after they were written, if somebody removes them then."""
         self._target = target
         self._temp_life_s = temp_life_s
-        self._bucket = Bucket(target, patience)
+        self._bucket = Bucket(target, patience, allowed_private_hosts)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace the file `name`. Raises `StorageAway`."""

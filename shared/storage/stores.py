@@ -4,6 +4,7 @@ away."""
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 
 from shared.errors import Misconfigured
 from shared.sealing import Sealer
@@ -20,9 +21,16 @@ REST_S = 10.0
 class S3Storages:
     """The storages that were used last, by their sealed targets: a client is costly to make."""
 
-    def __init__(self, sealer: Sealer, temp_life_s: float, patience: Patience = DURING_A_JOB) -> None:
+    def __init__(
+        self,
+        sealer: Sealer,
+        temp_life_s: float,
+        allowed_private_hosts: Collection[str],
+        patience: Patience = DURING_A_JOB,
+    ) -> None:
         self._sealer = sealer
         self._temp_life_s = temp_life_s
+        self._allowed = allowed_private_hosts
         self._patience = patience
         self._lock = threading.Lock()
         self._open: OrderedDict[str, S3Storage] = OrderedDict()
@@ -33,7 +41,7 @@ class S3Storages:
             storage = self._open.pop(sealed_target, None)
             if storage is None:
                 target = S3Target.unsealed(sealed_target, self._sealer)
-                storage = S3Storage(target, self._temp_life_s, self._patience)
+                storage = S3Storage(target, self._temp_life_s, self._allowed, self._patience)
             self._open[sealed_target] = storage
             if len(self._open) > MOST_OPEN:
                 self._open.popitem(last=False)  # not closed: another thread may be using it
@@ -43,10 +51,12 @@ class S3Storages:
 class Stores:
     """Both ends and the spool between; safe to share between threads."""
 
-    def __init__(self, folder: FolderStorage, spool: Spool, sealer: Sealer) -> None:
+    def __init__(
+        self, folder: FolderStorage, spool: Spool, sealer: Sealer, allowed_private_hosts: Collection[str]
+    ) -> None:
         self._folder = folder
         self._spool = spool
-        self._buckets = S3Storages(sealer, folder.temp_life_s)
+        self._buckets = S3Storages(sealer, folder.temp_life_s, allowed_private_hosts)
         self._rests: dict[str, float] = {}
 
     def write(self, name: str, content: bytes, sealed_target: str | None) -> bool:

@@ -1,17 +1,16 @@
 """A client's S3 bucket as `update_s3` names it: checked, and sealed wherever it is kept."""
 
-import ipaddress
 import json
 import re
-import socket
 import uuid
 from collections.abc import Collection
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from shared.errors import BadRequest, Misconfigured
-from shared.outbound import is_public, require_url
+from shared.addresses import look_up
+from shared.errors import BadRequest, Misconfigured, RefusedAddress
+from shared.outbound import require_url
 from shared.sealing import Sealer
 from shared.storage.endpoint import Endpoint, endpoint_of
 
@@ -109,17 +108,17 @@ class S3Target(BaseModel):
 
 
 def _check_host(endpoint: Endpoint, allowed_private_hosts: Collection[str]) -> None:
+    """Before anything is tried there; it is checked again at each connection (shared/storage/guarded.py)."""
     if endpoint.host in allowed_private_hosts:
         return
     try:
-        found = socket.getaddrinfo(endpoint.host, 443, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        look_up(endpoint.host, 443, allowed_private_hosts)
+    except RefusedAddress as exc:
+        raise BadRequest(f"endpoint_url {exc.detail}") from None
+    except OSError:
         raise BadRequest(
             f"endpoint_url: there is no host {endpoint.host!r}; see that the bucket's name in it is right"
         ) from None
-    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    if not all(is_public(address) for address in addresses):
-        raise BadRequest("endpoint_url must be a public address; this one is private")
 
 
 def _public_url(address: str, allowed_private_hosts: Collection[str]) -> str:

@@ -283,7 +283,9 @@ def test_a_slow_server_holds_a_request_only_for_so_long(tmp_path: Path, page: Pa
     [
         pytest.param(f"http://127.0.0.1:{free_port()}/", "its server can't be reached", id="no server"),
         pytest.param("http://printworks.invalid/", "its server can't be reached", id="no such host"),
-        pytest.param("http://exa\0mple.com/", "it is no URL that can be fetched", id="no URL"),
+        pytest.param(
+            f"http://printworks.test/{'x' * 70_000}", "it is no URL that can be fetched", id="no URL"
+        ),
     ],
 )
 def test_a_server_that_isnt_there_is_told(desk: Desk, url: str, reason: str) -> None:

@@ -28,7 +28,7 @@ from shared.settings import Settings
 from shared.storage import FolderStorage, S3Storage
 from tests.support.clients import a_png, in_base64
 from tests.support.processes import running_gateway
-from tests.support.s3 import REGION, S3Server, running_s3
+from tests.support.s3 import LOCAL, REGION, S3Server, running_s3
 
 KEY, ROOT = "secret-of-the-tests", "/api/v1/enterprise"
 WITHIN_S = 3.0
@@ -91,7 +91,7 @@ class Desk:
 
     def __init__(self, settings: Settings, s3: S3Server) -> None:
         self.folder = FolderStorage(settings.data_dir, settings.temp_life_s)
-        self.bucket = S3Storage(s3.target(), settings.temp_life_s)
+        self.bucket = S3Storage(s3.target(), settings.temp_life_s, LOCAL)
         self.intake = Intake(settings, self.folder)
         self.s3 = s3
 
@@ -174,7 +174,7 @@ def test_the_cleaner_uses_the_settings_that_were_read_anew(
     sealed = s3.target().sealed(Sealer(later))
     store.run(ledger.register_target("text_to_image", "s3-target", sealed))
     name = f"temp/{uuid.uuid4()}-0.png"
-    S3Storage(s3.target(), 1.0).write(name, a_png())
+    S3Storage(s3.target(), 1.0, LOCAL).write(name, a_png())
 
     async def scene() -> None:
         app = create_app(brief)

@@ -6,15 +6,17 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx
 import pytest
 
 from shared.errors import BadRequest
-from shared.storage import CONTENT_TYPES, S3Storage, StorageAway
+from shared.storage import CONTENT_TYPES, S3Storage, S3Target, StorageAway
 from shared.storage.bucket import Patience
+from tests.support.certificates import tls_for
 from tests.support.receiver import running_receiver
-from tests.support.s3 import ALL_RIGHTS, DOCUMENTED_RIGHTS, S3Server, running_s3
+from tests.support.s3 import ALL_RIGHTS, DOCUMENTED_RIGHTS, LOCAL, S3Server, running_s3
 
 A_UUID = "6acf249e-7aa7-4281-9640-a7f5a3086a04"
 DAY_S = 24 * 3600.0
@@ -29,7 +31,7 @@ def s3() -> Iterator[S3Server]:
 
 
 def storage_of(s3: S3Server, **changes: str) -> S3Storage:
-    return S3Storage(s3.target(**changes), temp_life_s=DAY_S, patience=TWICE)
+    return S3Storage(s3.target(**changes), DAY_S, LOCAL, TWICE)
 
 
 def public_storage_of(s3: S3Server) -> S3Storage:
@@ -184,6 +186,27 @@ def test_a_target_that_cant_be_used_is_refused_with_what_to_change(
         storage_of(s3, **named).check()
 
 
+@pytest.mark.parametrize(
+    ("certified", "is_taken"), [("localhost", True), ("elsewhere.test", False)], ids=["its name", "another"]
+)
+def test_a_server_is_known_by_its_name_wherever_it_is_reached(
+    s3: S3Server, certified: str, is_taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`localhost` may have an IPv6 address first, where nobody listens: the next one is tried."""
+    s3.stop()
+    s3.tls = tls_for(certified, tmp_path / "trusted.pem")
+    s3.start()
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "trusted.pem"))
+    details = s3.details(endpoint_url=f"https://localhost:{s3.port}/{s3.bucket}")
+    storage = S3Storage(S3Target.given(details, ("localhost",)), DAY_S, ("localhost",), TWICE)
+
+    if is_taken:
+        assert storage.check() == ()
+    else:
+        with pytest.raises(BadRequest, match="certificate"):
+            storage.check()
+
+
 @pytest.mark.parametrize(("right", "what"), [("PutObject", "write"), ("GetObject", "read")])
 def test_a_missing_right_is_named(s3: S3Server, right: str, what: str) -> None:
     s3.rights = ALL_RIGHTS - {right}
@@ -239,7 +262,7 @@ def test_whatever_s3_refuses_it_is_away_until_it_takes_files_again(s3: S3Server)
 
 
 def test_a_server_that_never_answers_is_noticed(s3: S3Server) -> None:
-    storage = S3Storage(s3.target(), temp_life_s=DAY_S, patience=HASTE)
+    storage = S3Storage(s3.target(), DAY_S, LOCAL, HASTE)
     s3.silence_s = 5
     began = time.monotonic()
 

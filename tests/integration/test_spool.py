@@ -19,7 +19,7 @@ from shared.settings import Settings
 from shared.storage import FolderStorage, S3Storages, Spool, Storage, StorageAway, Stores, Uploader
 from shared.storage.bucket import Patience
 from tests.support.processes import running
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import LOCAL, S3Server, running_s3
 from tests.support.waiting import wait_until
 
 SECRET_KEY = "a key of the tests"
@@ -73,7 +73,7 @@ from shared.storage import S3Storages, Spool
 
 folder, secret_key = sys.argv[1:]
 spool, uploaded = Spool(Path(folder)), 0
-storages = S3Storages(Sealer(Settings(secret_key=SecretStr(secret_key))), 60)
+storages = S3Storages(Sealer(Settings(secret_key=SecretStr(secret_key))), 60, ("127.0.0.1",))
 print("ready", flush=True)
 while spool.waiting():
     uploaded += spool.upload_all(storages.open).uploaded
@@ -106,7 +106,7 @@ def new_name() -> str:
 
 
 def buckets() -> Callable[[str], Storage]:
-    return S3Storages(SEALER, 60, PATIENT).open
+    return S3Storages(SEALER, 60, LOCAL, PATIENT).open
 
 
 def files(folder: Path) -> list[str]:
@@ -144,7 +144,7 @@ class Bucket:
 
 
 def test_a_file_goes_where_its_job_says(s3: S3Server, spool: Spool, folder: FolderStorage) -> None:
-    stores, here, there = Stores(folder, spool, SEALER), new_name(), new_name()
+    stores, here, there = Stores(folder, spool, SEALER, LOCAL), new_name(), new_name()
 
     assert stores.write(here, b"here", None)
     assert stores.write(there, b"there", token_of(s3))
@@ -158,7 +158,7 @@ def test_a_file_goes_where_its_job_says(s3: S3Server, spool: Spool, folder: Fold
 def test_a_file_waits_while_s3_is_away_and_is_uploaded_then(
     s3: S3Server, spool: Spool, folder: FolderStorage, tmp_path: Path
 ) -> None:
-    stores, name = Stores(folder, spool, SEALER), new_name()
+    stores, name = Stores(folder, spool, SEALER, LOCAL), new_name()
     s3.stop()
 
     assert not stores.write(name, b"content", token_of(s3))
@@ -172,7 +172,7 @@ def test_a_file_waits_while_s3_is_away_and_is_uploaded_then(
 
 
 def test_a_file_that_s3_refuses_for_good_waits_too(s3: S3Server, spool: Spool, folder: FolderStorage) -> None:
-    stores, token = Stores(folder, spool, SEALER), token_of(s3)
+    stores, token = Stores(folder, spool, SEALER, LOCAL), token_of(s3)
     s3.rights = frozenset()
 
     assert not stores.write(new_name(), b"content", token)
@@ -188,8 +188,8 @@ def test_a_file_for_a_target_that_cant_be_opened_waits_for_the_key(
 ) -> None:
     without_key, name = Sealer(Settings()), new_name()
 
-    assert not Stores(folder, spool, without_key).write(name, b"content", token_of(s3))
-    assert spool.upload_all(S3Storages(without_key, 60).open) == (0, 1)
+    assert not Stores(folder, spool, without_key, LOCAL).write(name, b"content", token_of(s3))
+    assert spool.upload_all(S3Storages(without_key, 60, LOCAL).open) == (0, 1)
     assert ["PRINTWORKS_SECRET_KEY" in vars(record)["reason"] for record in caplog.records] == [True]
 
     assert Spool(spool.folder).upload_all(buckets()) == (1, 0)

@@ -5,6 +5,7 @@ moto alone believes every signature and every signed link, grants every right an
 
 import contextlib
 import secrets
+import ssl
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 REGION = "eu-north-1"
+LOCAL = ("127.0.0.1",)
+"""What must be allowed for the server to be reached."""
 ALL_RIGHTS = frozenset({"PutObject", "PutObjectAcl", "GetObject", "DeleteObject", "ListBucket"})
 DOCUMENTED_RIGHTS = ALL_RIGHTS - {"DeleteObject"}
 """Of the policy in the protocol's documentation."""
@@ -46,6 +49,8 @@ class S3Server:
         """A code that every request is answered with: 503."""
         self.silence_s = 0.0
         """How long every answer is waited for."""
+        self.tls: ssl.SSLContext | None = None
+        """With which it is started; without it is plain HTTP."""
         self._over = threading.Event()
         self.actions: list[str] = []
         """What was asked for, in order."""
@@ -64,7 +69,9 @@ class S3Server:
 
     def start(self) -> None:
         self._over.clear()
-        self._server = make_server("127.0.0.1", self.port, self, threaded=True, request_handler=_Quiet)
+        self._server = make_server(
+            "127.0.0.1", self.port, self, threaded=True, request_handler=_Quiet, ssl_context=self.tls
+        )
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -87,7 +94,7 @@ class S3Server:
         return S3Details.model_validate(given | changes)
 
     def target(self, **changes: str) -> S3Target:
-        return S3Target.given(self.details(**changes), ("127.0.0.1",))
+        return S3Target.given(self.details(**changes), LOCAL)
 
     def put(self, key: str, content: bytes) -> None:
         """An object, as somebody else would store it."""

@@ -6,8 +6,9 @@ import ipaddress
 import httpx
 import pytest
 
+from shared.addresses import is_public
 from shared.errors import RefusedAddress
-from shared.outbound import Outbound, check_url, is_public
+from shared.outbound import Outbound, check_url
 from tests.support.receiver import running_receiver
 
 

@@ -20,7 +20,7 @@ from shared.broker import WEBHOOK_QUEUE, Bell
 from shared.errors import JobNotFound, LedgerUnavailable, Misconfigured, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
-from shared.outbound import Outbound
+from shared.outbound import Outbound, check_url
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.webhooks import url_of
@@ -140,6 +140,7 @@ class Sender:
 
     async def _exchange(self, job: Job) -> Answer:
         url = url_of(job.spec.webhook, self._sealer)
+        check_url(url, self._settings.allow_private_hosts)
         body = json.dumps(webhook_body(job), ensure_ascii=False)
         headers = {"Content-Type": "application/json"} | self._signature(job, body)
         # streamed, and left unread: the receiver's body is not our business

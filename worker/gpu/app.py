@@ -63,8 +63,8 @@ class GpuWorker:
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         attendant = Attendant(store, bell, self._leases, storage.drop_inputs)
         spool = Spool(settings.data_dir / "spool")
-        stores = Stores(storage, spool, sealer)
-        buckets = S3Storages(sealer, settings.temp_life_s, IN_BACKGROUND)
+        stores = Stores(storage, spool, sealer, settings.allow_private_hosts)
+        buckets = S3Storages(sealer, settings.temp_life_s, settings.allow_private_hosts, IN_BACKGROUND)
         self._uploader = Uploader(spool, buckets.open)
         making = Making(settings, Studio(library, engine), models, inputs=storage, stores=stores)
         self._slot = Slot(name, settings, store, making=making, leases=self._leases, attendant=attendant)
@@ -119,6 +119,8 @@ def quiet_libraries() -> None:
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
+        logging.disable_default_handler()  # ours writes their errors, one object a line
+        logging.enable_propagation()
     warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
 
 

@@ -49,6 +49,7 @@ PICKLED = (
     "its weights are pickles, which can run code when they are read: send a model whose weights are in "
     "safetensors, or ask the operator to set PRINTWORKS_ALLOW_PICKLE"
 )
+_LONGEST_PART = 100
 Names = dict[str, str]
 """File in the repository → file as it is kept, both as paths relative to their folders."""
 
@@ -96,7 +97,11 @@ def parts_of(index: Mapping[str, Any], kind: ModelKind) -> list[str]:
     parts = [
         name
         for name, value in index.items()
-        if name.isidentifier() and isinstance(value, list) and len(value) == 2 and value[0]
+        if name.isidentifier()
+        and len(name) <= _LONGEST_PART
+        and isinstance(value, list)
+        and len(value) == 2
+        and value[0]
     ]
     used, unused = USED_PARTS.get(kind, parts), UNUSED_PARTS.get(kind, ())
     return [name for name in parts if name in used and name not in unused]

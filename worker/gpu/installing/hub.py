@@ -31,6 +31,8 @@ from worker.gpu.installing.places import is_inside
 
 ANSWER_S = 30.0
 """How long the hub may take to say what a repository holds."""
+LONGEST_NAME = 96
+"""Of repositories, in characters."""
 _ADDRESS = re.compile(r"(?P<name>\w[\w.-]*(?:/\w[\w.-]*)?)(?:@(?P<revision>[\w./-]+))?")
 
 _COMMIT = re.compile("[0-9a-f]{7,64}")
@@ -84,7 +86,7 @@ class Hub:
     def repository(self, address: str) -> Repository:
         """`address`: `owner/name`, with `@revision` behind it for another one than main."""
         parts = _ADDRESS.fullmatch(address)
-        if parts is None:
+        if parts is None or len(parts["name"]) > LONGEST_NAME:
             raise GenerationFailed("that is no id of a repository of the hub: send owner/name")
         name, revision = parts["name"], parts["revision"] or "main"
         try:

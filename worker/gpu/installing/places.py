@@ -6,6 +6,7 @@ from shared.errors import GenerationFailed
 
 RECORD = "entry.json"
 """In the folder of each entry that was installed."""
+NOTHING_THERE = "there is no such file or folder below the models folder"
 OUTSIDE = "it leads out of the models folder: send a path below it, relative to it"
 
 
@@ -15,7 +16,10 @@ def below(models_folder: Path, path: str) -> Path:
     try:
         place = (root / path).resolve()
         inner = place.relative_to(root)
-    except (ValueError, OSError, RuntimeError):
+        place.exists()  # raises for what no file can be called
+    except OSError:
+        raise GenerationFailed(NOTHING_THERE) from None
+    except (ValueError, RuntimeError):
         raise GenerationFailed(OUTSIDE) from None
     if place == root or any(part.startswith(".") for part in inner.parts):
         raise GenerationFailed(OUTSIDE)
@@ -36,5 +40,6 @@ def require_closed(place: Path, models_folder: Path) -> None:
 
 def is_inside(path: str) -> bool:
     """Whether a path that a server names stays in the folder that it is put into."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and parts[0] != "/" and ".." not in parts and "\\" not in path and "\0" not in path
+    named = PurePosixPath(path)
+    is_relative = bool(named.parts) and not named.is_absolute()  # `//etc` is absolute too
+    return is_relative and ".." not in named.parts and "\\" not in path and "\0" not in path

@@ -15,9 +15,7 @@ from worker.gpu.installing.found import require_kind
 from worker.gpu.installing.hub import Hub
 from worker.gpu.installing.keeping import Arrival
 from worker.gpu.installing.peer import Peer
-from worker.gpu.installing.places import below, require_closed
-
-NOTHING_THERE = "there is no such file or folder below the models folder"
+from worker.gpu.installing.places import NOTHING_THERE, below, require_closed
 
 
 class Sources:

@@ -20,6 +20,7 @@ from worker.gpu.installing.choosing import (
 )
 from worker.gpu.installing.contents import Contents, read_contents
 from worker.gpu.installing.json_files import read_json
+from worker.gpu.installing.places import is_inside
 from worker.gpu.models.loading import PARTS
 
 _INDEXES = ("diffusion_pytorch_model.safetensors.index.json", "model.safetensors.index.json")
@@ -48,9 +49,11 @@ def check_network(folder: Path) -> list[Contents]:
     """All weights of one network. Raises `GenerationFailed` if some are not there."""
     if not (folder / NETWORK).is_file():
         raise GenerationFailed(f"{NETWORK} is missing: send a whole folder")
-    for name in _INDEXES:
-        if (folder / name).is_file():
-            return _check_shards(folder, read_json(folder / name).get("weight_map"))
+    # each of them: which one is followed, the library decides that reads the weights
+    indexes = [name for name in _INDEXES if (folder / name).is_file()]
+    if indexes:
+        maps = [read_json(folder / name).get("weight_map") for name in indexes]
+        return [weights for places in maps for weights in _check_shards(folder, places)]
     for name in _WHOLES:
         if (folder / name).is_file():
             return [_read(folder, name)]
@@ -97,10 +100,17 @@ def _check_adapters(folder: Path) -> list[Contents]:
 
 
 def _read(folder: Path, name: str) -> Contents:
-    if Path(name).is_absolute() or ".." in Path(name).parts or not (folder / name).is_file():
+    if not is_inside(name) or not _is_file(folder / name):
         raise GenerationFailed(f"{name[:100]} is missing: send a whole folder")
     with _naming(name):
         return read_contents(folder / name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can be called that
+        return False
 
 
 @contextlib.contextmanager
