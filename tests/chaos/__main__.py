@@ -18,6 +18,7 @@ from tests.chaos.scenarios.burst import burst
 from tests.chaos.scenarios.clocks import worker_with_a_wrong_clock
 from tests.chaos.scenarios.devices import device_fails, poison_job
 from tests.chaos.scenarios.kills import gateways_killed, workers_killed
+from tests.chaos.scenarios.receivers import moody_receivers
 from tests.chaos.scenarios.redis_away import redis_full, redis_killed, redis_paused, worker_cut_off
 from tests.chaos.scenarios.restarts import rolling_restart, workers_drained
 from tests.chaos.scenarios.storage import disk_full, s3_away
@@ -35,6 +36,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "poison": partial(poison_job, jobs=300),
     "drain": partial(workers_drained, jobs=200, drain_s=2.0),
     "rolling": partial(rolling_restart, jobs=500),
+    "receivers": partial(moody_receivers, jobs=400),
     "burst": partial(burst, requests=10_000, clients=200, max_wait_s=20.0),
     "s3": partial(s3_away, jobs=300, away_s=30.0),
     "disk": partial(disk_full, jobs=100, full_s=15.0),
