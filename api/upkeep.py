@@ -63,6 +63,7 @@ class Upkeep:
         self._app = app
         self._ledger = store
         self._is_seeded = is_seeded
+        self._is_looked_at = False
         self._known: int | None = None
 
     async def round(self) -> None:
@@ -73,6 +74,10 @@ class Upkeep:
             self._app.state.gateway = gateway = await _updated(gateway)
             self._is_seeded = False
         self._known = updates
+        if not self._is_looked_at and updates is not None:
+            for flaw in await gateway.ledger.flaws():
+                logger.error("redis can't be trusted", extra={"reason": flaw})
+            self._is_looked_at = True
         if not self._is_seeded:
             self._is_seeded = await seeded(self._ledger, gateway.settings)
 

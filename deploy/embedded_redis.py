@@ -13,10 +13,9 @@ import redis
 
 from deploy.commands import Command
 from shared.errors import Misconfigured
+from shared.ledger.soundness import OLDEST, flaws
 
 SERVERS = ("valkey-server", "redis-server")
-OLDEST = 7
-"""Major version of Redis (Valkey counts as 7) whose scripts may say what they do when memory is out."""
 START_S = 60.0
 
 
@@ -53,7 +52,7 @@ def embedded_redis(data_dir: Path, port: int) -> EmbeddedRedis:
 def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bool] = lambda: False) -> None:
     """Until it answers, or `give_up` says so; it may be replaying its append-only file.
 
-    Raises `Misconfigured` if the URL is none, nothing answers in time, or what answers is too old.
+    Raises `Misconfigured` if the URL is none, nothing answers in time, or what answers might lose jobs.
     """
     deadline = time.monotonic() + within_s
     try:
@@ -63,17 +62,13 @@ def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bo
     with connection as client:
         while not give_up():
             try:
-                _require_new_enough(str(client.info("server")["redis_version"]))
+                if found := next(flaws(client.info()), None):
+                    raise Misconfigured(f"REDIS_URL can't be used: {found}")
                 return
             except redis.RedisError as exc:
                 if time.monotonic() > deadline:
                     raise Misconfigured(f"Redis does not answer: {exc}") from exc
                 time.sleep(0.05)
-
-
-def _require_new_enough(version: str) -> None:
-    if int(version.partition(".")[0]) < OLDEST:
-        raise Misconfigured(f"Redis {version} at REDIS_URL is too old: use {OLDEST}.0 or newer, or Valkey.")
 
 
 def _server() -> str:

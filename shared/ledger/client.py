@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from shared.errors import LedgerUnavailable
 from shared.ledger.calls import Call
+from shared.ledger.soundness import flaws
 
 PREFIX = "pw:"
 DONE_CHANNEL = PREFIX + "done"
@@ -151,6 +152,14 @@ class AsyncLedger:
                 self._clock.set(*await self.redis.time())
             keys.append(str(self._clock.perishing_ms()))
         return await script(keys=keys, args=list(call.arguments))
+
+    async def flaws(self) -> list[str]:
+        """What is wrong with the server, in sentences for its operator. Raises `LedgerUnavailable`."""
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return list(flaws(await self.redis.info()))
+        except (RedisError, TimeoutError) as exc:
+            raise LedgerUnavailable(UNAVAILABLE) from exc
 
     async def close(self) -> None:
         await self.redis.aclose()

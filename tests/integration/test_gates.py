@@ -14,7 +14,8 @@ from shared.jobs import Job, JobState, Outcome
 from shared.ledger import Claim, Held, Ledger
 from shared.settings import Settings
 from tests.support.jobs import make_key, make_spec
-from tests.support.processes import running_redis
+from tests.support.processes import running_gateway, running_redis
+from tests.support.waiting import wait_until
 
 COST = make_spec().cost
 PACE_S = ledger.calls.UNKNOWN_PACE_MS / 1000
@@ -68,6 +69,23 @@ def test_a_job_that_would_wait_for_too_long_is_refused_with_when_to_come_back(
 
     assert full.value.retry_after_s >= 1
     assert store.run(ledger.stats()).queued == 3
+
+
+def test_a_job_that_was_held_up_for_long_does_not_make_the_queue_look_long(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    def finish_one(after_ms: int) -> float:
+        job_id = accept(store, settings)
+        claimed = claim(store, settings)
+        assert claimed is not None
+        raw.hincrby(f"pw:job:{job_id}", "started_ms", -after_ms)
+        store.run(ledger.finish(job_id, claimed.token, JobState.SUCCEEDED, Outcome()))
+        return float(raw.get("pw:pace") or 0)
+
+    usual = finish_one(after_ms=1000)
+    after_an_hour = finish_one(after_ms=3_600_000)
+
+    assert after_an_hour < 1.5 * usual
 
 
 def test_room_in_the_queue_comes_back_as_jobs_end(store: Ledger, settings: Settings) -> None:
@@ -299,3 +317,16 @@ def test_jobs_end_even_where_others_have_filled_the_memory_to_the_last_byte(
     store.run(ledger.finish(job_id, claimed.token, JobState.SUCCEEDED, Outcome()))
 
     assert read(store, job_id).state is JobState.SUCCEEDED
+
+
+def test_a_gateway_tells_its_operator_of_a_redis_that_may_lose_jobs(
+    settings: Settings, tmp_path: Path
+) -> None:
+    log = tmp_path / "gateway.log"
+    with running_redis(tmp_path) as url, redis.Redis.from_url(url) as raw:
+        raw.config_set("maxmemory", 1 << 30)
+        raw.config_set("maxmemory-policy", "allkeys-lru")
+        with running_gateway(settings.model_copy(update={"redis_url": url}), log):
+            wait_until(lambda: "redis can't be trusted" in log.read_text())
+
+    assert "maxmemory-policy" in log.read_text()

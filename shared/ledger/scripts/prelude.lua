@@ -224,6 +224,8 @@ local function holds(id, token)
   return job[1] == 'running' and job[2] == token
 end
 
+local MOST_PACES = 4
+
 -- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs.
 local function measure_pace(id, progress, weight, now)
   local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
@@ -232,6 +234,7 @@ local function measure_pace(id, progress, weight, now)
   local making = redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('loading'))
   local sample = (now - job[1]) / done / math.max(1, making)
   local pace = tonumber(redis.call('GET', key('pace')) or sample)
+  sample = math.min(sample, MOST_PACES * pace) -- a job that was held up, by a full disk say, tells little of others
   redis.call('SET', key('pace'), exact(pace + weight * (sample - pace)))
 end
 
