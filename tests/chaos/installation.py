@@ -69,6 +69,11 @@ class Installation:
         with Redis.from_url(self.server.url, decode_responses=True) as client:
             yield client
 
+    def running(self) -> int:
+        """How many jobs are leased."""
+        with self.raw() as raw:
+            return int(raw.zcard("pw:leases"))
+
     def beating(self) -> set[str]:
         """Names of the workers that beat."""
         with self.ledger() as store:

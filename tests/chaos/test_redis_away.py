@@ -19,7 +19,7 @@ def test_a_worker_that_was_cut_off_cannot_write_when_it_comes_back(tmp_path: Pat
 
 
 def test_a_full_redis_refuses_jobs_and_does_those_that_it_has(tmp_path: Path) -> None:
-    redis_full(tmp_path, jobs=200).require_clean()
+    redis_full(tmp_path, jobs=150).require_clean()
 
 
 def test_a_worker_whose_clock_is_wrong_works_like_any_other(tmp_path: Path) -> None:

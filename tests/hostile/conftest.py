@@ -72,21 +72,22 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 
 @pytest.fixture(scope="session")
-def target(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[hurt.Target]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hurt.Target]:
     """It answers at once, and has little patience."""
     folder = tmp_path_factory.mktemp("hostile")
     over = make_key(hurt.EXPIRED, expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     entries = [json.loads(key.model_dump_json()) for key in (make_key(hurt.USER), over)]
     (folder / "keys.json").write_text(json.dumps(entries))
-    settings = Settings(
-        redis_url=redis_server,  # its database 0, which no other test uses
-        data_dir=folder / "data",
-        port=free_port(),
-        api_key=hurt.ADMIN,
-        api_keys_file=folder / "keys.json",
-        secret_key="a secret of the tests",
-        sync_wait_s=0.0,
-        request_stall_s=hurt.STALL_S,
-    )
-    with hurt.running_target(settings, folder / "gateway.log") as target:
-        yield target
+    with running_redis(folder) as redis_url:
+        settings = Settings(
+            redis_url=redis_url,
+            data_dir=folder / "data",
+            port=free_port(),
+            api_key=hurt.ADMIN,
+            api_keys_file=folder / "keys.json",
+            secret_key="a secret of the tests",
+            sync_wait_s=0.0,
+            request_stall_s=hurt.STALL_S,
+        )
+        with hurt.running_target(settings, folder / "gateway.log") as target:
+            yield target

@@ -44,7 +44,7 @@ def redis_paused(folder: Path, *, jobs: int, pause_s: float) -> Report:
     with attacked(folder) as installation, running_receiver() as receiver:
         traffic = Traffic(installation, receiver, lambda _: {"num_inference_steps": 40})
         with streaming(traffic, jobs):
-            wait_until(lambda: _running(installation) >= 2, within_s=30)
+            wait_until(lambda: installation.running() >= 2, within_s=30)
             installation.redis.signal(signal.SIGSTOP)
             traffic.require_refusal()
             pause(pause_s)
@@ -108,11 +108,6 @@ def _wait_until_resumed(installation: Installation) -> None:
 def _ended(installation: Installation) -> int:
     with installation.raw() as raw:
         return int(raw.hget("pw:totals", "succeeded") or 0)
-
-
-def _running(installation: Installation) -> int:
-    with installation.raw() as raw:
-        return int(raw.zcard("pw:leases"))
 
 
 def _holds(installation: Installation, worker: str) -> int:

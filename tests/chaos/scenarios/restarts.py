@@ -25,7 +25,7 @@ def workers_drained(folder: Path, *, jobs: int, drain_s: float) -> Report:
         )
         with streaming(traffic, jobs):
             for worker in installation.workers:
-                wait_until(lambda: _running(installation) >= installation.settings.slots, within_s=60)
+                wait_until(lambda: installation.running() >= installation.settings.slots, within_s=60)
                 deaths = worker.deaths
                 worker.signal(signal.SIGTERM)
                 wait_until(partial(_has_died_since, worker, deaths), within_s=drain_s + 10)
@@ -57,11 +57,6 @@ def rolling_restart(folder: Path, *, jobs: int) -> Report:
 
 def _has_died_since(worker: Member, deaths: int) -> bool:
     return worker.deaths > deaths
-
-
-def _running(installation: Installation) -> int:
-    with installation.raw() as raw:
-        return int(raw.zcard("pw:leases"))
 
 
 def _attempts(installation: Installation, traffic: Traffic) -> set[object]:
