@@ -20,6 +20,7 @@ PrintworksError
 ├── RefusedAddress          an outbound URL that points where it may not
 ├── DownloadFailed          a URL that a client named gave no file; `detail` says why
 ├── Misconfigured           a setting that can't be served with; the process says so and ends
+├── MakesWay                a GPU worker is to claim nothing now: a suspect needs it to itself
 └── GenerationFailed        raised in a GPU worker, stored on the job as its reason
     ├── InputGone           a picture that the job needs is no longer in storage
     └── Cancelled           the job was cancelled, or its lease was lost
@@ -118,6 +119,10 @@ class DownloadFailed(PrintworksError):
 
 class Misconfigured(PrintworksError):
     code = "misconfigured"
+
+
+class MakesWay(PrintworksError):
+    code = "makes_way"
 
 
 class GenerationFailed(PrintworksError):

@@ -5,6 +5,7 @@
 
 from shared.ledger.calls import (
     CANCELLED,
+    MAKES_WAY,
     Accepted,
     Beats,
     Claim,
@@ -58,6 +59,7 @@ from shared.ledger.registry_calls import (
 __all__ = [
     "CANCELLED",
     "DONE_CHANNEL",
+    "MAKES_WAY",
     "Accepted",
     "AsyncLedger",
     "Attempt",

@@ -13,7 +13,14 @@ from typing import Generic, TypeVar
 
 from shared.api_keys import ApiKey
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
-from shared.errors import EntryGone, IdempotencyConflict, JobNotFound, QueueFull, TooManyJobs
+from shared.errors import (
+    EntryGone,
+    IdempotencyConflict,
+    JobNotFound,
+    MakesWay,
+    QueueFull,
+    TooManyJobs,
+)
 from shared.jobs import AnySpec, Job, JobSpec, JobState, Kind, Outcome, spec_from_json
 from shared.settings import Settings
 
@@ -39,6 +46,7 @@ MOST_AWAY = 0.25
 NOT_FOUND = "Request not found"
 OTHER_BODY = "This Idempotency-Key was used with another body: send a new key."
 
+MAKES_WAY = "A job that may have ended its workers needs this one to itself."
 CANCELLED = Outcome(reason="The job was cancelled.")
 
 
@@ -224,9 +232,12 @@ def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None
 def claim(
     worker: str, token: str, settings: Settings, loaded_models: Sequence[str], *, is_idle: bool = True
 ) -> Call[Claim | None]:
-    """Lease the next job; None if there is nothing for this worker. `is_idle`: it holds no job."""
+    """Lease the next job; None if nothing waits. `is_idle`: the worker holds no job. Raises `MakesWay` if it
+    is to claim nothing until then."""
 
     def parse(reply: Reply) -> Claim | None:
+        if reply == ["way"]:
+            raise MakesWay(MAKES_WAY)
         if not reply:
             return None
         return _claim(token, reply, bell_wanted=bool(int(reply[4])), is_alone=reply[5] == "1")

@@ -9,7 +9,7 @@ import redis
 
 from shared import ledger
 from shared.api_keys import ApiKey
-from shared.errors import QueueFull
+from shared.errors import MakesWay, QueueFull
 from shared.jobs import Job, JobState, Outcome
 from shared.ledger import Claim, Held, Ledger
 from shared.settings import Settings
@@ -182,10 +182,10 @@ def test_a_job_that_may_have_ended_its_workers_is_made_alone_the_last_time(
     lose(store, settings, times=2)
     harmless = accept(store, settings)
 
-    busy = claim(store, settings, "busy", is_idle=False)
+    with pytest.raises(MakesWay):
+        claim(store, settings, "busy", is_idle=False)
     idle = claim(store, settings, "idle", "another worker", is_idle=True)
 
-    assert busy is None  # it makes way
     assert idle is not None
     assert (idle.job_id, idle.attempts, idle.is_alone) == (suspect, 3, True)
     after = claim(store, settings, "busy", is_idle=False)
@@ -198,10 +198,10 @@ def test_only_one_busy_worker_makes_way_for_a_suspect(store: Ledger, settings: S
     lose(store, settings, times=2)
     harmless = accept(store, settings)
 
-    first = claim(store, settings, "first", "first", is_idle=False)
+    with pytest.raises(MakesWay):
+        claim(store, settings, "first", "first", is_idle=False)
     second = claim(store, settings, "second", "second", is_idle=False)
 
-    assert first is None
     assert second is not None
     assert second.job_id == harmless
 

@@ -67,7 +67,9 @@ class GpuWorker:
         buckets = S3Storages(sealer, settings.temp_life_s, settings.allow_private_hosts, IN_BACKGROUND)
         self._uploader = Uploader(spool, buckets.open)
         making = Making(settings, Studio(library, engine), models, inputs=storage, stores=stores)
-        self._slot = Slot(name, settings, store, making=making, leases=self._leases, attendant=attendant)
+        self._slot = Slot(
+            name, settings, store, making=making, leases=self._leases, bell=bell, attendant=attendant
+        )
         self._loader = Loader(name, settings, store, registry, installer, library, attendant)
         engine.start()
         Watchdog(engine, settings.step_timeout_s).start()

@@ -32,8 +32,8 @@ class Attendant:
 
     def attend(self, claim: Callable[[bool], Claim | None], make: Callable[[Hold], Outcome]) -> bool:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
-        here: made, failed, cancelled or given back. False if there was none. Raises `LedgerUnavailable` when
-        none could be claimed."""
+        here: made, failed, cancelled or given back. False if there was none. Raises `LedgerUnavailable` and
+        `MakesWay` when none could be claimed."""
         hold = self._leases.take(claim)
         if hold is None:
             return False

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from shared import ledger
-from shared.errors import LedgerUnavailable
+from shared.errors import LedgerUnavailable, MakesWay
 from shared.ledger import Claim, Held, Ledger
 from shared.settings import Settings
 from worker.gpu.models.library import Library
@@ -104,11 +104,12 @@ class LeaseKeeper:
     def take(self, claim: Callable[[bool], Claim | None]) -> Hold | None:
         """A job by `claim`, which is told whether this worker holds none; held from now on. One claim at a
         time, because a job that must be alone gets company neither from those before it nor from those after.
+        Raises `MakesWay` while there is one.
         """
         with self._claiming:
             held = self._current()
             if any(hold.claim.is_alone for hold in held):
-                return None
+                raise MakesWay(ledger.MAKES_WAY)
             claimed = claim(not held)
             return self._hold(claimed) if claimed else None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared import ledger
-from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable
+from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable, MakesWay
 from shared.jobs import LoadSpec, Outcome
 from shared.ledger import Claim, Ledger, Registered
 from shared.registry import Entry
@@ -91,7 +91,7 @@ class Loader:
         """What one step can't do must not keep the loader from the other."""
         try:
             return step()
-        except LedgerUnavailable:
+        except (LedgerUnavailable, MakesWay):
             return False
         except Exception:
             logger.exception("loader failed")

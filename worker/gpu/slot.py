@@ -5,7 +5,8 @@ import secrets
 import threading
 
 from shared import ledger
-from shared.errors import LedgerUnavailable
+from shared.broker import GPU_QUEUE, Bell
+from shared.errors import LedgerUnavailable, MakesWay
 from shared.ledger import Claim, Ledger
 from shared.settings import Settings
 from worker.gpu.attending import Attendant
@@ -13,6 +14,8 @@ from worker.gpu.leases import Ending, LeaseKeeper
 from worker.gpu.making import Making
 
 logger = logging.getLogger(__name__)
+
+MAKE_WAY_S = 0.5
 
 
 class Slot:
@@ -26,6 +29,7 @@ class Slot:
         *,
         making: Making,
         leases: LeaseKeeper,
+        bell: Bell,
         attendant: Attendant,
     ) -> None:
         self._worker = worker
@@ -33,6 +37,7 @@ class Slot:
         self._ledger = store
         self._making = making
         self._leases = leases
+        self._bell = bell
         self._attendant = attendant
         self._draining = threading.Event()
 
@@ -49,6 +54,9 @@ class Slot:
             return
         try:
             self._attendant.attend(self._claim, self._making.make)
+        except MakesWay:  # the bell is for another worker, and this slot must not hear it again at once
+            self._draining.wait(MAKE_WAY_S)
+            self._bell.ring(GPU_QUEUE)
         except LedgerUnavailable:
             logger.warning("bell not followed: the ledger is out of reach")
 

@@ -1,7 +1,7 @@
 -- Lease the next job to a worker.
 -- ARGV: worker, token, lease in ms, affinity slack, gpu queue, '1' if the worker holds no job, loaded models...
--- Returns {id, tenant, attempts, spec, bell wanted, '1' if nothing may run beside it}, or {} if there is nothing
--- for this worker.
+-- Returns {id, tenant, attempts, spec, bell wanted, '1' if nothing may run beside it}, {} if nothing waits, or
+-- {'way'} if the worker is to take nothing until it is idle.
 local worker, token, lease_ms, slack, is_idle = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6] == '1'
 
 -- A suspect needs a worker to itself: one that is idle, or the one that takes nothing more until it is.
@@ -31,7 +31,8 @@ end
 
 local id, makes_way = suspect()
 local alone = id and '1' or '0'
-if not id and not makes_way then id = next_in_order() end
+if makes_way then return {'way'} end
+id = id or next_in_order()
 if not id then return {} end
 dequeue(id, redis.call('HGET', key('job', id), 'model'))
 local attempts = lease(id, worker, token, lease_ms, now_ms())
