@@ -18,11 +18,6 @@ from shared.settings import Settings
 from tests.support.processes import running_redis
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for real leases, time-outs and receivers."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a private server that lives as long as the session."""

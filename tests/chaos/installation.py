@@ -117,14 +117,16 @@ def attacked(
             port = free_port()
             environment = environment_of(_with(made.settings, port=port))
             log = folder / f"gateway{index}.log"
-            made.gateways.append(keeper.add(log.stem, spawned(commands.gateway().words, environment, log)))
+            made.gateways.append(
+                keeper.add(log.stem, nursery().forked(commands.gateway().words, environment, log))
+            )
             made.urls.append(f"http://127.0.0.1:{port}")
         for index, app in enumerate(worker_apps):
             url = server.url if index else first_workers_redis_url or server.url
             settings = _with(made.settings, redis_url=url)
             made.workers.append(_worker(keeper, index, app, settings, folder))
         words = commands.dispatcher(common.deliveries_at_once).words
-        start = spawned(words, environment_of(made.settings), folder / "dispatcher.log")
+        start = nursery().forked(words, environment_of(made.settings), folder / "dispatcher.log")
         made.dispatchers.append(keeper.add("dispatcher", start))
         made.wait_until_whole()
         yield made
@@ -139,9 +141,9 @@ def _tiny_model() -> Path:
 
 def _worker(keeper: Keeper, index: int, app: str, settings: Settings, folder: Path) -> Member:
     words = commands.gpu_worker(index, settings.slots).words
-    words = tuple(app if word == WORKER else word for word in words[words.index("celery") + 1 :])
+    words = tuple(app if word == WORKER else word for word in words)
     log = folder / f"worker{index}.log"
-    return keeper.add(log.stem, nursery().worker(words, environment_of(settings), log))
+    return keeper.add(log.stem, nursery().forked(words, environment_of(settings), log))
 
 
 def _with(settings: Settings, **changes: Any) -> Settings:

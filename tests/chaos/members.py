@@ -109,7 +109,7 @@ def spawned(words: Sequence[str], environment: Mapping[str, str], log: Path, std
 
 
 class Nursery:
-    """Where GPU workers come from (see nursery.py)."""
+    """Where processes of ours come from (see nursery.py)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -123,10 +123,13 @@ class Nursery:
         )
         self._said()  # it is ready
 
-    def worker(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Start:
-        """A way to start `python -m celery` with these words."""
+    def forked(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Start:
+        """A way to start this command, which is one of `python -m`."""
+        python, dash_m, module, *rest = words
+        assert (python, dash_m) == (sys.executable, "-m")
         order = {
-            "words": list(words),
+            "module": module,
+            "words": rest,
             "environment": clean_environment() | dict(environment),
             "log": str(log),
         }

@@ -1,20 +1,21 @@
-"""Forks GPU workers from a process that has done their imports: they are back in a second instead of seven.
+"""Forks processes from one that has done their imports: they are back in a second instead of seven.
 
-What runs in a fork is what `celery worker` runs: nothing of ours was imported that reads settings. A line of
-JSON in is an order, a line out its process id.
+What runs in a fork is what `python -m` runs: nothing of ours was imported that reads settings. A line of JSON
+in is an order, a line out its process id.
 """
 
 import json
 import os
 import random
+import runpy
 import signal
 import sys
 from typing import Any
 
 
 def main() -> None:
-    import celery.__main__
 
+    import worker.dispatcher.sender
     import worker.gpu.installing
     import worker.gpu.loader
     import worker.gpu.slot
@@ -28,7 +29,8 @@ def main() -> None:
             print(child, flush=True)
         else:
             _become(order)
-            sys.exit(celery.__main__.main())
+            runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+            return
 
 
 def _become(order: dict[str, Any]) -> None:
@@ -40,7 +42,7 @@ def _become(order: dict[str, Any]) -> None:
         os.dup2(source, target)
     os.environ.clear()
     os.environ.update(order["environment"])
-    sys.argv = ["celery", *order["words"]]
+    sys.argv = [order["module"], *order["words"]]
     random.seed()
 
 

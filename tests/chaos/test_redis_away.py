@@ -11,15 +11,15 @@ def test_everything_resumes_by_itself_when_redis_comes_back(tmp_path: Path) -> N
 
 
 def test_a_redis_that_hangs_for_longer_than_a_lease_costs_no_worker_its_jobs(tmp_path: Path) -> None:
-    redis_paused(tmp_path, jobs=50, pause_s=15.0).require_clean()
+    redis_paused(tmp_path, jobs=50, pause_s=9.0).require_clean()
 
 
 def test_a_worker_that_was_cut_off_cannot_write_when_it_comes_back(tmp_path: Path) -> None:
-    worker_cut_off(tmp_path, jobs=40, cut_s=2.0).require_clean()
+    worker_cut_off(tmp_path, jobs=30, cut_s=2.0).require_clean()
 
 
 def test_a_full_redis_refuses_jobs_and_does_those_that_it_has(tmp_path: Path) -> None:
-    redis_full(tmp_path, jobs=150).require_clean()
+    redis_full(tmp_path, jobs=120).require_clean()
 
 
 def test_a_worker_whose_clock_is_wrong_works_like_any_other(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def painter() -> Painter:
 
 @pytest.fixture(scope="module")
 def main_verdicts(painter: Painter) -> list[Verdict]:
-    return painter.verdicts(prompts.MAIN, seeds=range(4))
+    return painter.verdicts(prompts.MAIN, seeds=range(2))
 
 
 def test_the_model_fits_into_the_repository() -> None:

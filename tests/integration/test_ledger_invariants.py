@@ -330,7 +330,7 @@ def test_the_ledger_keeps_its_promises_under_any_interleaving(
     run_state_machine_as_test(
         kind,
         settings=hypothesis_settings(
-            max_examples=50,
+            max_examples=35,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

@@ -16,7 +16,7 @@ from tests.support.receiver import running_receiver
 def workers_killed(folder: Path, *, jobs: int, kills: int, every_s: float) -> Report:
     """At random moments, each in turn; jobs that are hit are made again."""
     with attacked(folder) as installation, running_receiver() as receiver:
-        traffic = Traffic(installation, receiver, lambda number: {"num_inference_steps": 5 + number % 20})
+        traffic = Traffic(installation, receiver, lambda number: {"num_inference_steps": 5 + number % 10})
         recoveries, over = Recoveries(installation), threading.Event()
         watching = threading.Thread(target=recoveries.watch, args=(over,))
         watching.start()

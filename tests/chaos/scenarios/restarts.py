@@ -21,7 +21,7 @@ def workers_drained(folder: Path, *, jobs: int, drain_s: float) -> Report:
     """SIGTERM: a worker ends what it can in its grace, and gives the rest back; no attempt is counted."""
     with attacked(folder, drain_s=drain_s) as installation, running_receiver() as receiver:
         traffic = Traffic(
-            installation, receiver, lambda number: {"num_inference_steps": 50, "samples": 1 + number % 2}
+            installation, receiver, lambda number: {"num_inference_steps": 40, "samples": 1 + number % 2}
         )
         with streaming(traffic, jobs):
             for worker in installation.workers:
