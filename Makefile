@@ -27,7 +27,7 @@ demo: setup ## Start a cluster, turn one sentence into a picture, show the answe
 	@exec .venv/bin/python -m deploy.demonstrate
 
 test: setup .venv/extras/ready ## Run every test: real Redis, real workers, the demo model; no GPU needed [ARGS]
-	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@PYTHONPATH=.venv/extras .venv/bin/python -m pytest tests/extras
 
 check: setup ## Lint, format check, types and the boundaries between the parts
