@@ -27,7 +27,8 @@ Fields = Callable[[int], dict[str, Any]]
 
 
 def _quiet_client() -> httpx.Client:
-    limits = httpx.Limits(max_connections=None)
+    # an idle connection is left before the gateway closes it, else a request may meet its end
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
     return httpx.Client(timeout=LONGEST_ANSWER_S, trust_env=False, limits=limits)
 
 
