@@ -25,7 +25,6 @@ from shared.errors import (
 )
 from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
 from shared.ledger import Accepted
-from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.webhooks import webhook_to
 
@@ -48,7 +47,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
         return await gateway.ledger.run(ledger.read(sent.made, caller.key.tenant))
     found = await _found(gateway, wanted, family)  # before pictures are fetched for nothing
     settings = gateway.settings
-    webhook = webhook_to(wanted.webhook, Sealer(settings), settings.allow_private_hosts)
+    webhook = webhook_to(wanted.webhook, gateway.sealer, settings.allow_private_hosts)
     prefix, reached_at = str(uuid.uuid4()), public_url(gateway, request)
     inputs = await gateway.intake.take(
         wanted.pictures,

@@ -38,6 +38,7 @@ from shared.broker import Bell, make_celery
 from shared.ledger import AsyncLedger, Ledger
 from shared.manifests import Manifests
 from shared.registry.reading import AsyncRegistry
+from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from shared.sweeper import Sweeper
@@ -65,9 +66,10 @@ def create_app(settings: Settings) -> FastAPI:
         sweeper = Sweeper(settings, sweep_store, bell)
         waiter = Waiter(store, settings.max_waiting)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
-        intake = Intake(settings, storage)
+        intake, sealer = Intake(settings, storage), Sealer(settings)
         app.state.gateway = Gateway(
             settings=settings,
+            sealer=sealer,
             keys=keys,
             ledger=store,
             waiter=waiter,
@@ -76,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
             registry=AsyncRegistry(store),
             storage=storage,
             intake=intake,
-            links=Links(settings),
+            links=Links(settings, sealer),
             manifests=Manifests(),
             metrics=Metrics(),
         )

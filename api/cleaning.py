@@ -10,7 +10,6 @@ from fastapi import FastAPI
 
 from api.context import Gateway
 from shared.errors import LedgerUnavailable, Misconfigured
-from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import IN_BACKGROUND, S3Storages, StorageAway
 
@@ -29,21 +28,22 @@ class Means:
     buckets: S3Storages
 
     @classmethod
-    def of(cls, settings: Settings) -> "Means":
+    def of(cls, gateway: Gateway) -> "Means":
+        settings = gateway.settings
         return cls(
             settings,
-            S3Storages(Sealer(settings), settings.temp_life_s, settings.allow_private_hosts, IN_BACKGROUND),
+            S3Storages(gateway.sealer, settings.temp_life_s, settings.allow_private_hosts, IN_BACKGROUND),
         )
 
 
 async def remove_expired_files(app: FastAPI) -> None:
     """Runs until it is cancelled. An expired file of the folder is not served even before it is deleted."""
     gateway: Gateway = app.state.gateway
-    means = Means.of(gateway.settings)
+    means = Means.of(gateway)
     while True:
         gateway = app.state.gateway
         if gateway.settings is not means.settings:  # they were read anew
-            means = Means.of(gateway.settings)
+            means = Means.of(gateway)
         try:
             await _clean_folder(gateway)
             await _clean_buckets(gateway, means.buckets)

@@ -15,6 +15,7 @@ from shared.broker import Bell
 from shared.ledger import AsyncLedger
 from shared.manifests import Manifests
 from shared.registry.reading import AsyncRegistry
+from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import FolderStorage
 
@@ -22,6 +23,7 @@ from shared.storage import FolderStorage
 @dataclass(frozen=True)
 class Gateway:
     settings: Settings
+    sealer: Sealer
     keys: KeyRing
     ledger: AsyncLedger
     waiter: Waiter

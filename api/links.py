@@ -18,9 +18,9 @@ SIGNED = "stored"
 class Links:
     """Of one gateway. What opens a bucket blocks: to make a client takes a while."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._sealer = Sealer(settings)
-        self._storages = S3Storages(self._sealer, settings.temp_life_s, settings.allow_private_hosts)
+    def __init__(self, settings: Settings, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._storages = S3Storages(sealer, settings.temp_life_s, settings.allow_private_hosts)
         self._link_life_s = settings.signed_link_life_s
 
     def files_url(self, models: Snapshot, target: str | None, public_url: str) -> str:

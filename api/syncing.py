@@ -19,7 +19,6 @@ from shared.api_keys import ApiKey
 from shared.errors import BadRequest, JobNotFound, TooManyJobs
 from shared.jobs import Job, JobState, LoadSpec, ModelSource, Origin
 from shared.registry import EntryId, ModelId, ModelKind
-from shared.sealing import Sealer
 
 ASK_TIMEOUT_S = 10.0
 MOST_ANSWER_BYTES = 8 * 1024 * 1024
@@ -65,7 +64,7 @@ class Syncing:
         it could start nothing. Every peer is asked with the key, because it does not say whose it is."""
         url, models = await self._source(sync_key)
         here = await self.gateway.registry.look()
-        sealed = Sealer(self.gateway.settings).seal(sync_key)
+        sealed = self.gateway.sealer.seal(sync_key)
         source = ModelSource(origin=Origin.PEER, shown=url, sealed=sealed)
         started = await self._started(
             [each for each in models if not here.has(each.model_type, each.model_id)], source

@@ -13,6 +13,7 @@ from shared.api_keys import KeyRing
 from shared.errors import LedgerUnavailable, Misconfigured, PrintworksError
 from shared.ledger import Ledger
 from shared.registry.file import read_models
+from shared.sealing import Sealer
 from shared.seeding import seed_registry, source_of
 from shared.settings import Settings
 from shared.storage import FolderStorage
@@ -102,7 +103,13 @@ async def _updated(gateway: Gateway) -> Gateway:
         return gateway
     logger.info("settings read")
     storage = FolderStorage(settings.data_dir, settings.temp_life_s)
-    intake, links = Intake(settings, storage), Links(settings)
+    sealer = Sealer(settings)
     return dataclasses.replace(
-        gateway, settings=settings, keys=keys, storage=storage, intake=intake, links=links
+        gateway,
+        settings=settings,
+        sealer=sealer,
+        keys=keys,
+        storage=storage,
+        intake=Intake(settings, storage),
+        links=Links(settings, sealer),
     )

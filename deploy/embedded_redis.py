@@ -50,7 +50,7 @@ def embedded_redis(data_dir: Path, port: int) -> EmbeddedRedis:
 
 
 def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bool] = lambda: False) -> None:
-    """Until it answers, or `give_up` says so; it may be replaying its append-only file.
+    """Until it takes commands, or `give_up` says so; it may be replaying its append-only file.
 
     Raises `Misconfigured` if the URL is none, nothing answers in time, or what answers might lose jobs.
     """
@@ -62,6 +62,7 @@ def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bo
     with connection as client:
         while not give_up():
             try:
+                client.ping()  # INFO would be answered while the file is replayed
                 if found := next(flaws(client.info()), None):
                     raise Misconfigured(f"REDIS_URL can't be used: {found}")
                 return

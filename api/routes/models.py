@@ -20,7 +20,6 @@ from shared import ledger
 from shared.errors import ModelNotFound
 from shared.registry import Entry, name_of
 from shared.schedulers import SCHEDULERS
-from shared.sealing import Sealer
 from shared.webhooks import webhook_to
 
 router = APIRouter()
@@ -87,8 +86,8 @@ async def schedulers_list(request: Request) -> JSONResponse:
 async def _started(request: Request, kind: type[AnyLoadBody], message: str) -> JSONResponse:
     gateway, caller = await administered(request)
     wanted = parse(kind, caller.body)
-    settings, reached_at, sealer = gateway.settings, public_url(gateway, request), Sealer(gateway.settings)
-    allowed = settings.allow_private_hosts
+    settings, reached_at = gateway.settings, public_url(gateway, request)
+    sealer, allowed = gateway.sealer, settings.allow_private_hosts
     webhook = webhook_to(wanted.webhook, sealer, allowed)
     terms = LoadTerms(sealer, allowed, reached_at, str(uuid.uuid4()), webhook)
     sent = await once(request, caller)

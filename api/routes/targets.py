@@ -38,9 +38,9 @@ async def update_s3(request: Request) -> JSONResponse:
     """Taken only if an object could be written and read there. Links into the bucket before it go on."""
     gateway, caller = await administered(request)
     wanted = parse(UpdateS3, caller.body)
-    target, tips = await checked(wanted, gateway.settings)
+    target, tips = await checked(wanted, gateway.settings, gateway.sealer)
     call = ledger.register_target(
-        wanted.deploy_type, target.entry_id(wanted.deploy_type), target.sealed(Sealer(gateway.settings))
+        wanted.deploy_type, target.entry_id(wanted.deploy_type), target.sealed(gateway.sealer)
     )
     await gateway.ledger.run(call)
     if wanted.deploy_type not in SERVED:
@@ -73,10 +73,10 @@ async def stored(request: Request, target: str, name: str) -> Response:
 
 
 async def checked(
-    wanted: UpdateS3, settings: Settings, within_s: float = TRIAL_S
+    wanted: UpdateS3, settings: Settings, sealer: Sealer, *, within_s: float = TRIAL_S
 ) -> tuple[S3Target, tuple[str, ...]]:
     """The target, and what is to be said of it. Raises `BadRequest` if it can't be used."""
-    trying = asyncio.get_running_loop().run_in_executor(_TRYING, _tried, wanted, settings)
+    trying = asyncio.get_running_loop().run_in_executor(_TRYING, _tried, wanted, settings, sealer)
     try:
         return await asyncio.wait_for(trying, within_s)
     except TimeoutError:
@@ -86,7 +86,7 @@ async def checked(
         ) from None
 
 
-def _tried(wanted: UpdateS3, settings: Settings) -> tuple[S3Target, tuple[str, ...]]:
+def _tried(wanted: UpdateS3, settings: Settings, sealer: Sealer) -> tuple[S3Target, tuple[str, ...]]:
     details = S3Details(
         endpoint_url=wanted.endpoint_url,
         region_name=wanted.region_name,
@@ -97,7 +97,7 @@ def _tried(wanted: UpdateS3, settings: Settings) -> tuple[S3Target, tuple[str, .
         bucket=wanted.bucket or "",
     )
     target = S3Target.given(details, settings.allow_private_hosts)
-    target.sealed(Sealer(settings))  # refused before anything is tried, if it could not be kept
+    target.sealed(sealer)  # refused before anything is tried, if it could not be kept
     return target, S3Storage(target, settings.temp_life_s, settings.allow_private_hosts).check()
 
 

@@ -9,25 +9,18 @@ from shared.ledger.calls import (
     Accepted,
     Beats,
     Claim,
-    Cleared,
     Held,
-    Order,
-    Stats,
     Sweep,
     accept,
     beat,
     cancel,
     claim,
     claim_load,
-    clear_queue,
     find,
     finish,
-    order,
     read,
     release,
-    stats,
     sweep,
-    take_turn,
     worker_name,
 )
 from shared.ledger.client import DONE_CHANNEL, AsyncLedger, Ledger
@@ -44,6 +37,15 @@ from shared.ledger.delivery_calls import (
     finish_delivery,
     replay,
     replay_dead,
+)
+from shared.ledger.operator_calls import (
+    Cleared,
+    Order,
+    Stats,
+    clear_queue,
+    order,
+    stats,
+    take_turn,
 )
 from shared.ledger.rate_calls import count_request
 from shared.ledger.registry_calls import (

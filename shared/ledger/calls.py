@@ -8,7 +8,6 @@ import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Generic, TypeVar
 
 from shared.api_keys import ApiKey
@@ -40,8 +39,6 @@ SOONEST_RETRY_S = 5
 """When the queue is full."""
 FULL_RETRY_S = 30
 """When jobs of the tenant's must end first, or memory be freed: nobody can tell when that is."""
-MOST_AWAY = 0.25
-"""Share of the workers that may restart at a time, if it is more than one."""
 
 NOT_FOUND = "Request not found"
 OTHER_BODY = "This Idempotency-Key was used with another body: send a new key."
@@ -113,36 +110,6 @@ class Sweep:
     webhook_bell_wanted: bool
 
 
-class Order(StrEnum):
-    """What an operator can tell all GPU workers to do."""
-
-    RESTART = "restart"
-    """Drain, end, and be started again by whoever started them; some at a time."""
-    UPDATE = "update"
-    """The same; and gateways read their settings, keys and models.yaml anew."""
-    CLEAR_CACHE = "clear_cache"
-    """Let go of the models that no job uses."""
-
-
-@dataclass(frozen=True)
-class Cleared:
-    cancelled: int
-    still_queued: int
-    bell_wanted: bool
-
-
-@dataclass(frozen=True)
-class Stats:
-    queued: int
-    running: int
-    workers: tuple[str, ...]
-    """Names of the GPU workers that beat."""
-    deliveries_waiting: int
-    deliveries_dead: int
-    backlog_s: float
-    totals: dict[str, int]
-
-
 @dataclass(frozen=True)
 class Finished:
     """`is_mine` is false when the lease was lost: the outcome was not written."""
@@ -205,15 +172,15 @@ def accept(
             key.weight,
             key.priority * HEAD_START_PER_PRIORITY,
             spec.webhook.receiver if spec.webhook else "",
-            _ms(settings.retention_s),
+            in_ms(settings.retention_s),
             spec.model_dump_json(),
             GPU_QUEUE,
             "1" if spec.kind is Kind.LOAD_MODEL else "0",
             "" if key.max_open_jobs is None else key.max_open_jobs,
             " ".join(sorted(spec.uses)),
-            _ms(settings.max_wait_s),
+            in_ms(settings.max_wait_s),
             UNKNOWN_PACE_MS,
-            _ms(settings.job_deadline_s),
+            in_ms(settings.job_deadline_s),
         ],
         parse,
         is_perishable=True,
@@ -226,7 +193,7 @@ def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None
     def parse(reply: Reply) -> Claim | None:
         return _claim(token, reply, bell_wanted=False) if reply else None
 
-    return Call("claim_load", [worker, token, _ms(settings.lease_s)], parse, is_perishable=True)
+    return Call("claim_load", [worker, token, in_ms(settings.lease_s)], parse, is_perishable=True)
 
 
 def claim(
@@ -245,7 +212,7 @@ def claim(
     arguments: list[Argument] = [
         worker,
         token,
-        _ms(settings.lease_s),
+        in_ms(settings.lease_s),
         settings.affinity_slack,
         GPU_QUEUE,
         "1" if is_idle else "0",
@@ -262,7 +229,7 @@ def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> C
         given = dict(zip(orders[::2], map(int, orders[1::2]), strict=True))
         return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled), orders=given)
 
-    lease_ms = _ms(settings.lease_s)
+    lease_ms = in_ms(settings.lease_s)
     arguments: list[Argument] = [worker, lease_ms, facts, lease_ms]
     for lease in held:
         arguments += [lease.job_id, lease.token, round(lease.progress, 4)]
@@ -292,27 +259,6 @@ def cancel(job_id: int, tenant: str) -> Call[Finished]:
     return Call("cancel", [job_id, tenant, CANCELLED.model_dump_json(), WEBHOOK_QUEUE], parse)
 
 
-def order(what: Order) -> Call[None]:
-    """Tell all GPU workers, which hear it at their next beat."""
-    return Call("order", [what], lambda _: None)
-
-
-def take_turn(worker: str, settings: Settings) -> Call[bool]:
-    """Whether the worker may restart now; then it has the turn until a worker begins to beat again."""
-    arguments: list[Argument] = [worker, _ms(settings.drain_s + settings.start_s), MOST_AWAY]
-    return Call("turn", arguments, lambda reply: str(reply) == "1")
-
-
-def clear_queue() -> Call[Cleared]:
-    """Cancel jobs that wait, of all tenants: some of them, so that no script runs for long."""
-
-    def parse(reply: Reply) -> Cleared:
-        cancelled, still_queued, bell = map(int, reply)
-        return Cleared(cancelled, still_queued, bool(bell))
-
-    return Call("clear_queue", [CANCELLED.model_dump_json(), WEBHOOK_QUEUE, SWEEP_BATCH], parse)
-
-
 def sweep(settings: Settings) -> Call[Sweep]:
     """Take back expired leases, end what is overdue, and tell which bells are wanted."""
 
@@ -330,7 +276,7 @@ def sweep(settings: Settings) -> Call[Sweep]:
         limit,
         *(outcome.model_dump_json() for outcome in (worn_out, CANCELLED, overdue)),
         *(GPU_QUEUE, WEBHOOK_QUEUE),
-        *(SWEEP_BATCH, _ms(settings.lease_s), _ms(without_sweeps_s)),
+        *(SWEEP_BATCH, in_ms(settings.lease_s), in_ms(without_sweeps_s)),
     ]
     return Call("sweep", arguments, parse)
 
@@ -356,25 +302,13 @@ def read(job_id: int, tenant: str | None) -> Call[Job]:
     return Call("read", [job_id, tenant or ""], parse)
 
 
-def stats() -> Call[Stats]:
-    def parse(reply: Reply) -> Stats:
-        queued, running, waiting, dead, left, pace, workers, totals = reply
-        return Stats(
-            queued=int(queued),
-            running=int(running),
-            workers=tuple(workers),
-            deliveries_waiting=int(waiting),
-            deliveries_dead=int(dead),
-            backlog_s=float(left) * float(pace or UNKNOWN_PACE_MS) / 1000,
-            totals=dict(zip(totals[::2], map(int, totals[1::2]), strict=True)),
-        )
-
-    return Call("stats", [], parse)
-
-
 def worker_name(pid: int) -> str:
     """The name of this machine's GPU worker with this process id. A restarted worker is another one."""
     return f"{platform.node()}-{pid}"
+
+
+def in_ms(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _too_long_a_wait(wait_s: float, most_s: float) -> QueueFull:
@@ -412,7 +346,3 @@ def _eta_s(progress: float, running_ms: float, backlog_ms: float) -> float:
     if progress > 0:
         return running_ms * (1 - progress) / progress / 1000
     return backlog_ms / 1000
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

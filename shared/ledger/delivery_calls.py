@@ -8,7 +8,7 @@ from typing import Literal
 
 from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, JobNotFound
-from shared.ledger.calls import NOT_FOUND, Argument, Call, Reply
+from shared.ledger.calls import NOT_FOUND, Argument, Call, Reply, in_ms
 from shared.settings import Settings
 
 LEASE_MARGIN_S = 10.0
@@ -96,7 +96,7 @@ def claim_delivery(token: str, settings: Settings, occupied: Collection[str] = (
         job_id, receiver, attempts, bell = reply
         return Delivery(int(job_id), token, receiver, int(attempts), bell_wanted=bool(int(bell)))
 
-    lease_ms = _ms(settings.webhook_timeout_s + LEASE_MARGIN_S)
+    lease_ms = in_ms(settings.webhook_timeout_s + LEASE_MARGIN_S)
     arguments: list[Argument] = [token, lease_ms, WEBHOOK_QUEUE, MOST_ATTEMPTS, *occupied]
     return Call("claim_delivery", arguments, parse, is_perishable=True)
 
@@ -111,8 +111,8 @@ def finish_delivery(
 ) -> Call[bool]:
     """Record one attempt; false if the lease was lost."""
     arguments: list[Argument] = [
-        *(delivery.job_id, delivery.token, verdict, _ms(retry_in_s)),
-        *(answer, _ms(took_s)),
+        *(delivery.job_id, delivery.token, verdict, in_ms(retry_in_s)),
+        *(answer, in_ms(took_s)),
     ]
     return Call("finish_delivery", arguments, lambda reply: str(reply) == "recorded")
 
@@ -193,10 +193,6 @@ def _attempt(told: str, *, is_under_way: bool) -> Attempt:
         return Attempt(_seconds(began_ms), None, None, is_cut_off=not is_under_way)
     took_ms, answer = rest
     return Attempt(_seconds(began_ms), _seconds(took_ms), answer, is_cut_off=False)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
 
 
 def _seconds(ms: str) -> float:

@@ -163,7 +163,7 @@ def test_a_bucket_that_takes_too_long_to_try_out_is_refused(sealing: Settings, s
     s3.silence_s = 30
 
     with pytest.raises(BadRequest, match=r"could not be tried out within 0\.3 s.*send another endpoint_url"):
-        asyncio.run(checked(UpdateS3.model_validate(update_s3(s3)), sealing, within_s=0.3))
+        asyncio.run(checked(UpdateS3.model_validate(update_s3(s3)), sealing, Sealer(sealing), within_s=0.3))
 
 
 def test_the_cleaner_uses_the_settings_that_were_read_anew(
@@ -181,7 +181,7 @@ def test_the_cleaner_uses_the_settings_that_were_read_anew(
         async with app.router.lifespan_context(app):
             gateway: Gateway = app.state.gateway
             await until(lambda: "expired objects not deleted" in caplog.messages)
-            app.state.gateway = dataclasses.replace(gateway, settings=later)
+            app.state.gateway = dataclasses.replace(gateway, settings=later, sealer=Sealer(later))
             await until(lambda: not s3.contents())
 
     asyncio.run(scene())

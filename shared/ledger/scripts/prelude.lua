@@ -17,12 +17,13 @@ if KEYS[2] and now_ms() > tonumber(KEYS[2]) then return {'late'} end
 
 local function exact(number) return string.format('%.17g', number) end
 
-local function refresh_head(model)
-  local head = redis.call('ZRANGE', key('ready', model), 0, 0, 'WITHSCORES')
-  if head[1] then
-    redis.call('ZADD', key('heads'), head[2], model)
+-- Keeps in `index` the first score of one of the queues that share a name: `heads` of `ready`, `receivers` of `outbox`.
+local function refresh(index, queue, name)
+  local first = redis.call('ZRANGE', key(queue, name), 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', key(index), first[2], name)
   else
-    redis.call('ZREM', key('heads'), model)
+    redis.call('ZREM', key(index), name)
   end
 end
 
@@ -42,14 +43,14 @@ local function enqueue(id)
     return
   end
   redis.call('ZADD', key('ready', job[1]), job[2], id)
-  refresh_head(job[1])
+  refresh('heads', 'ready', job[1])
 end
 
 local function dequeue(id, model)
   redis.call('ZREM', key('loads'), id)
   redis.call('ZREM', key('suspects'), id)
   redis.call('ZREM', key('ready', model), id)
-  refresh_head(model)
+  refresh('heads', 'ready', model)
 end
 
 -- Jobs that wait for a slot; loads of models wait for none.
@@ -142,25 +143,16 @@ local function stop_using(entries, now)
 end
 
 -- Deliveries wait by their receivers, so that the backlog of one is passed over at once.
-local function refresh_receiver(receiver)
-  local first = redis.call('ZRANGE', key('outbox', receiver), 0, 0, 'WITHSCORES')
-  if first[1] then
-    redis.call('ZADD', key('receivers'), first[2], receiver)
-  else
-    redis.call('ZREM', key('receivers'), receiver)
-  end
-end
-
 local function post_at(due, id, receiver)
   redis.call('ZADD', key('outbox'), due, id)
   redis.call('ZADD', key('outbox', receiver), due, id)
-  refresh_receiver(receiver)
+  refresh('receivers', 'outbox', receiver)
 end
 
 local function stop_posting(id, receiver)
   redis.call('ZREM', key('outbox'), id)
   redis.call('ZREM', key('outbox', receiver), id)
-  refresh_receiver(receiver)
+  refresh('receivers', 'outbox', receiver)
 end
 
 -- A delivery that is owed from now on, by the whole schedule.
