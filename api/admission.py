@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fastapi import Request
 
+from api.balancing.wire import VIA
 from api.body import Caller
 from api.context import Gateway
 from api.idempotency import once
@@ -69,6 +70,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
             target=target,
             files_url=gateway.links.files_url(models, target, reached_at),
             webhook=webhook,
+            home=_home(gateway, request, wanted),
         )
         spec = wanted.to_spec(terms)
         _require_sane_size(spec, settings)
@@ -85,10 +87,18 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
         raise
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
+    if spec.home:
+        gateway.balancer.nudge()
     if not accepted.is_new:
         return await made_before(gateway, caller, accepted.job_id, prefix)
     gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
     return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+
+
+def _home(gateway: Gateway, request: Request, wanted: JobBody) -> str:
+    """This server's name, if others may make the job: what came from one of them goes no further."""
+    may_leave = wanted.loadbalancer and gateway.balancer.has_peers and VIA not in request.headers
+    return gateway.settings.server_name if may_leave else ""
 
 
 async def _found(gateway: Gateway, wanted: JobBody, family: Family) -> Found:

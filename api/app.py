@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from api.arriving import Arriving
+from api.balancing.balancer import Balancer
 from api.bodies import Bodies
 from api.cleaning import remove_expired_files
 from api.context import Gateway
@@ -16,6 +18,7 @@ from api.counting import Counting
 from api.errors import install_error_handlers
 from api.intake import Intake
 from api.links import Links
+from api.listening import Listener
 from api.metrics import Metrics
 from api.paths import TidyPaths
 from api.routes import (
@@ -27,6 +30,8 @@ from api.routes import (
     jobs,
     management,
     models,
+    peers,
+    servers,
     targets,
     uploads,
 )
@@ -35,13 +40,14 @@ from api.security_headers import SecurityHeaders
 from api.upkeep import keep_up, require_usable, seeded
 from api.waiting import Waiter
 from shared.broker import Bell, make_celery
-from shared.ledger import AsyncLedger, Ledger
+from shared.ledger import BACK_CHANNEL, DONE_CHANNEL, AsyncLedger, Ledger
 from shared.manifests import Manifests
 from shared.registry.reading import AsyncRegistry
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from shared.sweeper import Sweeper
+from shared.version import VERSION
 
 PREFLIGHT_LIFE_S = 24 * 3600
 
@@ -67,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         waiter = Waiter(store, settings.max_waiting)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
         intake, sealer = Intake(settings, storage), Sealer(settings)
+        balancer = Balancer(lambda: cast(Gateway, app.state.gateway))
         app.state.gateway = Gateway(
             settings=settings,
             sealer=sealer,
@@ -81,10 +88,13 @@ def create_app(settings: Settings) -> FastAPI:
             links=Links(settings, sealer),
             manifests=Manifests(),
             metrics=Metrics(),
+            balancer=balancer,
         )
-        waiter.start()
+        listener = Listener(store, {DONE_CHANNEL: waiter.wake, BACK_CHANNEL: balancer.came_back})
+        listener.start()
         sweeper.start()
         is_seeded = await seeded(sweep_store, settings)
+        await balancer.start()
         tasks = [
             asyncio.create_task(keep_up(app, sweep_store, is_seeded), name="upkeep"),
             asyncio.create_task(remove_expired_files(app), name="cleaner"),
@@ -93,20 +103,21 @@ def create_app(settings: Settings) -> FastAPI:
         for task in tasks:
             task.cancel()
         sweeper.close()
-        await waiter.close()
+        await balancer.close()
+        await listener.close()
         bell.close()
         sweep_store.close()
         await store.close()
 
     app = _App(
         title="Printworks",
-        version="0.1.0",
+        version=VERSION,
         lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    for router in (generation.router, files.router, targets.links, health.router):
+    for router in (generation.router, files.router, targets.links, servers.router, health.router):
         app.include_router(router)
     for family in FAMILIES:
         for router, prefix in _routers(family):
@@ -135,6 +146,7 @@ def _routers(family: Family) -> Iterator[tuple[APIRouter, str]]:
         (models.router, family.has_models),
         (targets.router, family.has_models),
         (copies.router, family.has_models),
+        (peers.router, family.has_models),
         (management.reloading, family.reloads_models),
         (uploads.router, family.takes_uploads),
     )

@@ -1,7 +1,7 @@
 """What every request handler of one gateway process shares."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 
@@ -19,6 +19,9 @@ from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.storage import FolderStorage
 
+if TYPE_CHECKING:  # it works with the gateway itself
+    from api.balancing.balancer import Balancer
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -35,6 +38,7 @@ class Gateway:
     links: Links
     manifests: Manifests
     metrics: Metrics
+    balancer: "Balancer"
 
 
 def gateway_of(request: Request) -> Gateway:

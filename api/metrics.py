@@ -29,6 +29,12 @@ class Metrics:
         self.jobs_accepted = Counter(
             "printworks_jobs_accepted", "Jobs accepted by this gateway", ["kind"], registry=self._registry
         )
+        self.jobs_given = Counter(
+            "printworks_jobs_given",
+            "Jobs that this gateway gave to other servers and that have left them",
+            ["peer", "end"],
+            registry=self._registry,
+        )
         self._jobs = self._gauge("printworks_jobs", "Jobs that are not finished", ["state"])
         self._ended = self._gauge("printworks_jobs_ended", "Jobs ended since the ledger began", ["state"])
         self._backlog = self._gauge("printworks_backlog_seconds", "Predicted time to do all open jobs")
@@ -40,7 +46,7 @@ class Metrics:
 
     def render(self, stats: Stats) -> bytes:
         """Prometheus' text format, with the cluster's state as the ledger has it now."""
-        for state, count in (("queued", stats.queued), ("running", stats.running)):
+        for state, count in (("queued", stats.queued), ("running", stats.running), ("away", stats.away)):
             self._jobs.labels(state=state).set(count)
         for state in (state for state in JobState if state.is_terminal):
             self._ended.labels(state=state).set(stats.totals.get(state, 0))

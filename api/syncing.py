@@ -5,6 +5,7 @@ Sent again, it starts nothing that is being loaded, and anew what has failed or 
 
 import asyncio
 import itertools
+import json
 import uuid
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from shared.registry import EntryId, ModelId, ModelKind
 
 ASK_TIMEOUT_S = 10.0
 MOST_ANSWER_BYTES = 8 * 1024 * 1024
-NO_PEERS = "This server has no peers to copy from: ask the operator to set PRINTWORKS_PEERS."
+NO_PEERS = "This server has no peers to copy from: add one with add_peer, or set PRINTWORKS_PEERS."
 
 
 class PeersModel(BaseModel):
@@ -64,7 +65,7 @@ class Syncing:
         it could start nothing. Every peer is asked with the key, because it does not say whose it is."""
         url, models = await self._source(sync_key)
         here = await self.gateway.registry.look()
-        sealed = self.gateway.sealer.seal(sync_key)
+        sealed = self.gateway.sealer.seal(json.dumps([url, sync_key]))
         source = ModelSource(origin=Origin.PEER, shown=url, sealed=sealed)
         started = await self._started(
             [each for each in models if not here.has(each.model_type, each.model_id)], source
@@ -75,11 +76,11 @@ class Syncing:
 
     async def _source(self, sync_key: str) -> tuple[str, tuple[PeersModel, ...]]:
         """The peer whose key this is, and what it has. The others are not waited for."""
-        peers = self.gateway.settings.peers
+        peers = {each.name: each.peer for each in self.gateway.balancer.neighbours}
         if not peers:
             raise BadRequest(NO_PEERS)
         async with httpx.AsyncClient(timeout=ASK_TIMEOUT_S, trust_env=False) as client:
-            asking = [asyncio.create_task(_ask(client, url.rstrip("/"), sync_key)) for url in peers.values()]
+            asking = [asyncio.create_task(_ask(client, peer.url, sync_key)) for peer in peers.values()]
             try:
                 for answer in asyncio.as_completed(asking):
                     url, models = await answer

@@ -1,23 +1,15 @@
-"""Waits for jobs to end, for all requests of this process over one pub/sub subscription."""
+"""Waits for jobs to end, for all requests of this process."""
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import defaultdict
-
-from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from shared import ledger
 from shared.errors import LedgerUnavailable
 from shared.jobs import Job
-from shared.ledger import DONE_CHANNEL, AsyncLedger
+from shared.ledger import AsyncLedger
 
-logger = logging.getLogger(__name__)
-
-RECONNECT_S = 0.5
-POLL_S = 1.0
 RECHECK_S = 2.0
 """A message can be lost while a connection is replaced; then a request is answered this much later."""
 
@@ -31,10 +23,11 @@ class Waiter:
         self._waiting: defaultdict[int, set[asyncio.Event]] = defaultdict(set)
         self._most, self._count = most, 0
         self._closing = False
-        self._listener: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._listener = asyncio.create_task(self._listen(), name="done-listener")
+    def wake(self, job_id: int) -> None:
+        """The job has ended."""
+        for event in self._waiting.get(job_id, ()):
+            event.set()
 
     def release_all(self) -> None:
         """The process is about to end: every waiting request is answered with what is known now."""
@@ -42,12 +35,6 @@ class Waiter:
         for events in self._waiting.values():
             for event in events:
                 event.set()
-
-    async def close(self) -> None:
-        if self._listener:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
 
     async def wait(self, job: Job, timeout_s: float) -> Job:
         """The job when it has ended, or as it is after `timeout_s`; as it is now if too many wait already.
@@ -85,22 +72,3 @@ class Waiter:
             return await self._ledger.run(ledger.read(job.id, job.tenant))
         except LedgerUnavailable:
             return job
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with self._ledger.redis.pubsub() as subscription:
-                    await subscription.subscribe(DONE_CHANNEL)
-                    await self._forward(subscription)
-            except (RedisError, OSError):
-                logger.warning("not listening for finished jobs; trying again")
-            except Exception:
-                logger.exception("not listening for finished jobs; trying again")
-            await asyncio.sleep(RECONNECT_S)
-
-    async def _forward(self, subscription: PubSub) -> None:
-        while True:
-            message = await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-            if message is not None:
-                for event in self._waiting.get(int(message["data"]), ()):
-                    event.set()

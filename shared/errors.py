@@ -20,6 +20,9 @@ PrintworksError
 ├── RefusedAddress          an outbound URL that points where it may not
 ├── DownloadFailed          a URL that a client named gave no file; `detail` says why
 ├── Misconfigured           a setting that can't be served with; the process says so and ends
+├── PeerAway                another server does not answer, or nothing that makes sense
+├── PeerRefused             another server does not take a job
+│   └── PeerFull            for now
 ├── MakesWay                a GPU worker is to claim nothing now: a suspect needs it to itself
 └── GenerationFailed        raised in a GPU worker, stored on the job as its reason
     ├── InputGone           a picture that the job needs is no longer in storage
@@ -119,6 +122,18 @@ class DownloadFailed(PrintworksError):
 
 class Misconfigured(PrintworksError):
     code = "misconfigured"
+
+
+class PeerAway(PrintworksError):
+    code = "peer_away"
+
+
+class PeerRefused(PrintworksError):
+    code = "peer_refused"
+
+
+class PeerFull(PeerRefused):
+    pass
 
 
 class MakesWay(PrintworksError):

@@ -90,7 +90,7 @@ def meta(spec: PictureSpec, outcome: Outcome) -> Facts:
     """What was asked for under the documented names, and what really ran once that is known."""
     facts = _facts(spec, outcome.revision) | outcome.ran
     more = MORE_OF_FLUX if spec.dialect is Dialect.FLUX else MORE[spec.kind]
-    names = dict.fromkeys((*DOCUMENTED[spec.dialect, spec.kind], *more))
+    names = dict.fromkeys((*DOCUMENTED[spec.dialect, spec.kind], *more, *(("server",) if spec.home else ())))
     return {name: facts.get(WIRE_NAMES.get(name, name)) for name in names}
 
 
@@ -101,6 +101,7 @@ def _facts(spec: PictureSpec, revision: str) -> Facts:
         **_extras(spec),
         **_given_pictures(spec),
         **CONSTANTS,
+        "server": spec.home,
         "file_prefix": f"{spec.file_prefix}.png" if spec.dialect is Dialect.V6 else spec.file_prefix,
     }
 

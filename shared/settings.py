@@ -5,11 +5,14 @@ PRINTWORKS_SETTINGS_FILE names, which can be read anew while a server runs.
 """
 
 import ipaddress
+import json
 import os
+import platform
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
@@ -28,8 +31,40 @@ def _split_numbers(value: object) -> object:
     return tuple(float(part) for part in _split(value)) if isinstance(value, str) else value  # type: ignore[attr-defined]
 
 
+def _read_json(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be JSON") from None
+
+
+def _server_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("a server's URL looks like https://images-2.example.com")
+    return url.rstrip("/")
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A comma-separated list."""
+
+
+SERVER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ServerName = Annotated[str, Field(pattern=SERVER_NAME)]
+
+
+ServerUrl = Annotated[str, Field(max_length=500), AfterValidator(_server_url)]
+
+
+class Peer(BaseModel):
+    """Another server, and what it knows this one by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    url: ServerUrl
+    """Scheme, host and, if need be, port."""
+    key: SecretStr
+    """A peer's or an admin's key there."""
 
 
 class Settings(BaseSettings):
@@ -82,8 +117,10 @@ class Settings(BaseSettings):
     """Read pickled weights (.ckpt, .pt, .bin) too, with torch's `weights_only`."""
     hub_url: str = "https://huggingface.co"
     """The hub that models are loaded from by their id; HF_TOKEN is its token."""
-    peers: dict[str, str] = {}
-    """Other servers: name → URL."""
+    server_name: str = Field(default_factory=platform.node, pattern=SERVER_NAME)
+    """What other servers, and `meta.server`, call this one."""
+    peers: Annotated[dict[ServerName, Peer], NoDecode, BeforeValidator(_read_json)] = {}
+    """Other servers, as JSON: name → `url` and `key`."""
 
     require_safety_checker: bool = False
     """Refuse jobs that ask for the safety checker when there is none, instead of doing them unchecked."""

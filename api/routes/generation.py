@@ -20,6 +20,10 @@ from shared.registry import ModelKind, Snapshot
 
 router = APIRouter()
 
+NO_OTHER_SERVER = (
+    "loadbalancer needs more than one server, and this one knows no other: it does all jobs itself."
+)
+
 
 def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def generate(request: Request) -> JSONResponse:
@@ -35,7 +39,10 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
         wait_s = 0.0 if wanted.instant_response else gateway.settings.sync_wait_s
         job = await gateway.waiter.wait(job, began + wait_s - time.monotonic())
         fetch_url = f"{job.spec.public_url}{family.jobs_prefix}/fetch/{job.id}"
-        return JSONResponse(generation_answer(job, fetch_url))
+        answer = generation_answer(job, fetch_url)
+        if wanted.loadbalancer and not gateway.balancer.has_peers:
+            answer["tip"] = f"{answer.get('tip', '')} {NO_OTHER_SERVER}".strip()
+        return JSONResponse(answer)
 
     return generate
 

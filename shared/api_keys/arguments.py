@@ -35,6 +35,7 @@ def _describe(adding: argparse.ArgumentParser) -> None:
     adding.add_argument("tenant", metavar="TENANT", help="whose jobs and pictures they are")
     adding.add_argument("--name", help="tells people which of the tenant's keys it is")
     adding.add_argument("--admin", dest="role", action="store_const", const=Role.ADMIN, help="may manage too")
+    adding.add_argument("--peer", dest="role", action="store_const", const=Role.PEER, help="another server's")
     adding.add_argument("--weight", type=float, help="share of the GPUs beside other tenants (1)")
     adding.add_argument("--priority", type=int, help="head start of its jobs, 0 to 10 (0)")
     adding.add_argument("--max-open-jobs", metavar="N", type=int, help="most jobs that wait or run (any)")

@@ -18,6 +18,8 @@ class Role(StrEnum):
     USER = "user"
     ADMIN = "admin"
     """May manage the server too."""
+    PEER = "peer"
+    """Another server of the operator's: may hand jobs over."""
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -61,6 +63,10 @@ class ApiKey(BaseModel):
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
 
+    @property
+    def may_hand_over(self) -> bool:
+        return self.role in (Role.PEER, Role.ADMIN)
+
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
@@ -73,7 +79,7 @@ WORDS = {
     "tenant": "must be 1 to 64 letters, digits, dots, dashes and underscores",
     "name": "must be at most 64 characters that can be printed",
     "sha256": "must be the SHA-256 of the key in 64 hexadecimal digits, in lower case",
-    "role": f"must be {' or '.join(Role)}",
+    "role": f"must be {', '.join(Role)}",
     "weight": "must be a number above 0",
     "priority": "must be a whole number from 0 to 10",
     "max_open_jobs": "must be a whole number of at least 1",

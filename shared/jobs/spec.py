@@ -95,6 +95,8 @@ class JobSpec(BaseModel):
     """Before the names of its files; empty: those of the storage folder."""
     webhook: Webhook | None = None
     track_id: Scalar = None
+    home: str = ""
+    """Name of the server that was asked, if another may make it; empty: it stays here."""
 
     @property
     @abstractmethod

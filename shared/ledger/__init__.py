@@ -23,7 +23,7 @@ from shared.ledger.calls import (
     sweep,
     worker_name,
 )
-from shared.ledger.client import DONE_CHANNEL, AsyncLedger, Ledger
+from shared.ledger.client import BACK_CHANNEL, DONE_CHANNEL, AsyncLedger, Ledger
 from shared.ledger.delivery_calls import (
     Attempt,
     DeadLetters,
@@ -47,6 +47,19 @@ from shared.ledger.operator_calls import (
     stats,
     take_turn,
 )
+from shared.ledger.peer_calls import (
+    MOST_LEAVERS,
+    Leaver,
+    ServerLoad,
+    came_back,
+    give,
+    lease_of,
+    load,
+    peers,
+    renew,
+    set_peer,
+    states,
+)
 from shared.ledger.rate_calls import count_request
 from shared.ledger.registry_calls import (
     Registered,
@@ -59,9 +72,11 @@ from shared.ledger.registry_calls import (
 )
 
 __all__ = [
+    "BACK_CHANNEL",
     "CANCELLED",
     "DONE_CHANNEL",
     "MAKES_WAY",
+    "MOST_LEAVERS",
     "Accepted",
     "AsyncLedger",
     "Attempt",
@@ -73,15 +88,18 @@ __all__ = [
     "DeliveryLog",
     "DeliveryState",
     "Held",
+    "Leaver",
     "Ledger",
     "Order",
     "Registered",
     "Replayed",
     "Seed",
+    "ServerLoad",
     "Stats",
     "Sweep",
     "accept",
     "beat",
+    "came_back",
     "cancel",
     "claim",
     "claim_delivery",
@@ -93,15 +111,22 @@ __all__ = [
     "find",
     "finish",
     "finish_delivery",
+    "give",
+    "lease_of",
+    "load",
     "order",
+    "peers",
     "read",
     "register",
     "register_target",
     "registry",
     "release",
+    "renew",
     "replay",
     "replay_dead",
     "seed",
+    "set_peer",
+    "states",
     "stats",
     "sweep",
     "take_turn",

@@ -181,6 +181,7 @@ def accept(
             in_ms(settings.max_wait_s),
             UNKNOWN_PACE_MS,
             in_ms(settings.job_deadline_s),
+            "1" if spec.home else "0",
         ],
         parse,
         is_perishable=True,
@@ -191,7 +192,7 @@ def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None
     """Lease the load of a model that has waited longest; None if none waits."""
 
     def parse(reply: Reply) -> Claim | None:
-        return _claim(token, reply, bell_wanted=False) if reply else None
+        return read_claim(token, reply, bell_wanted=False) if reply else None
 
     return Call("claim_load", [worker, token, in_ms(settings.lease_s)], parse, is_perishable=True)
 
@@ -207,7 +208,7 @@ def claim(
             raise MakesWay(MAKES_WAY)
         if not reply:
             return None
-        return _claim(token, reply, bell_wanted=bool(int(reply[4])), is_alone=reply[5] == "1")
+        return read_claim(token, reply, bell_wanted=bool(int(reply[4])), is_alone=reply[5] == "1")
 
     arguments: list[Argument] = [
         worker,
@@ -242,9 +243,13 @@ def finish(job_id: int, token: str, state: JobState, outcome: Outcome) -> Call[F
     return Call("finish", arguments, _finished("finished"))
 
 
-def release(job_id: int, token: str) -> Call[Finished]:
-    """Give a job back without counting the attempt; one that was cancelled meanwhile ends."""
-    arguments: list[Argument] = [job_id, token, GPU_QUEUE, CANCELLED.model_dump_json()]
+def release(job_id: int, token: str, *, stays: bool = False) -> Call[Finished]:
+    """Give a job back without counting the attempt; one that was cancelled meanwhile ends. `stays`: no other
+    server is to get it any more."""
+    arguments: list[Argument] = [
+        *(job_id, token, GPU_QUEUE, CANCELLED.model_dump_json()),
+        "1" if stays else "0",
+    ]
     return Call("release", arguments, _finished("released"))
 
 
@@ -320,7 +325,7 @@ def _too_long_a_wait(wait_s: float, most_s: float) -> QueueFull:
     )
 
 
-def _claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = False) -> Claim:
+def read_claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = False) -> Claim:
     job_id, tenant, attempts, spec = reply[:4]
     return Claim(
         job_id=int(job_id),

@@ -27,6 +27,7 @@ from shared.ledger.soundness import flaws
 
 PREFIX = "pw:"
 DONE_CHANNEL = PREFIX + "done"
+BACK_CHANNEL = PREFIX + "back"
 CONNECT_TIMEOUT_S = 3.0
 SOCKET_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 5.0

@@ -33,6 +33,8 @@ class Cleared:
 class Stats:
     queued: int
     running: int
+    away: int
+    """At other servers."""
     workers: tuple[str, ...]
     """Names of the GPU workers that beat."""
     deliveries_waiting: int
@@ -64,10 +66,11 @@ def clear_queue() -> Call[Cleared]:
 
 def stats() -> Call[Stats]:
     def parse(reply: Reply) -> Stats:
-        queued, running, waiting, dead, left, pace, workers, totals = reply
+        queued, running, away, waiting, dead, left, pace, workers, totals = reply
         return Stats(
             queued=int(queued),
             running=int(running),
+            away=int(away),
             workers=tuple(workers),
             deliveries_waiting=int(waiting),
             deliveries_dead=int(dead),

@@ -1,6 +1,7 @@
 """Real processes for tests: each on a free port, in its own session, ended and waited for."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -77,8 +78,9 @@ def environment_of(settings: Settings) -> dict[str, str]:
             value = secret.get_secret_value()
         if isinstance(value, list):
             value = ",".join(map(str, value))
-        if isinstance(value, dict):
-            value = str(value).replace("'", '"')
+        if name == "peers":
+            secrets = {peer: settings.peers[peer].key.get_secret_value() for peer in settings.peers}
+            value = json.dumps({peer: {**value[peer], "key": key} for peer, key in secrets.items()})
         variables[f"PRINTWORKS_{name.upper()}"] = "" if value is None else str(value)
     return variables
 

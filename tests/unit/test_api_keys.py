@@ -98,7 +98,7 @@ def test_the_one_key_of_the_settings_is_an_admins() -> None:
     [
         ({"tenant": "a b"}, "entry 1: tenant must be 1 to 64 letters"),
         ({"sha256": PLAIN}, "entry 1: sha256 must be the SHA-256"),
-        ({"role": PLAIN}, "entry 1: role must be user or admin"),
+        ({"role": PLAIN}, "entry 1: role must be user, admin, peer"),
         ({"weight": 0}, "entry 1: weight must be a number above 0"),
         ({"priority": 11}, "entry 1: priority must be a whole number from 0 to 10"),
         ({"max_open_jobs": 0}, "entry 1: max_open_jobs must be a whole number of at least 1"),

@@ -160,6 +160,7 @@ class LeaseKeeper:
             "device": str(self._library.device),
             "models": self._library.loaded_ids,
             "slots": self._settings.slots,
+            "load_s": self._library.load_s,
         }
         beats = self._ledger.run(
             ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])

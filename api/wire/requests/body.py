@@ -52,6 +52,7 @@ class Terms:
     target: str | None = None
     files_url: str = ""
     webhook: Webhook | None = None
+    home: str = ""
 
 
 class JobBody(BaseModel):
@@ -70,6 +71,8 @@ class JobBody(BaseModel):
     """Answer `processing` at once instead of waiting for the result."""
     webhook: OptionalText = None
     """URL that gets a POST when the job has ended."""
+    loadbalancer: Switch = False
+    """Another of the operator's servers may make it, if it would be done there sooner."""
     track_id: AnyScalar = None
     """Comes back in the webhook with the JSON type that it was sent with."""
 
@@ -104,6 +107,7 @@ class JobBody(BaseModel):
             "public_url": terms.public_url,
             "webhook": terms.webhook,
             "track_id": self.track_id,
+            "home": terms.home,
         }
 
 

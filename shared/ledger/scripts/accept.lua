@@ -2,7 +2,8 @@
 -- ARGV: idempotency key, its life in ms, digest of the body, tenant, model, cost, weight, head start,
 --       receiver of its webhook ('' for none), retention in ms, spec, gpu queue, '1' if it loads a model, most
 --       open jobs of the tenant ('' for no limit), ids of the entries that it uses (separated by blanks), longest
---       predicted wait in ms, ms per work unit until a pace was measured, deadline in ms from now
+--       predicted wait in ms, ms per work unit until a pace was measured, deadline in ms from now, '1' if another
+--       server may make it
 -- Returns {id, '1' if this call created it, bell wanted}, {'conflict'} for the same key with another body,
 -- {'full'} if the tenant has as many open jobs as it may have, {'queue', predicted wait in ms} if that is too long,
 -- {'memory'} if the server has too little left, or {'gone'} if an entry is no longer registered.
@@ -64,7 +65,8 @@ redis.call('HSET', key('tags'), tenant, exact(start + cost / weight))
 local now = now_ms()
 redis.call('HSET', key('job', id), 'tenant', tenant, 'model', model, 'cost', cost, 'start', exact(start),
   'score', exact(start - head_start), 'webhook', ARGV[9], 'retention_ms', ARGV[10], 'spec', ARGV[11],
-  'loads', ARGV[13], 'uses', uses, 'attempts', 0, 'created_ms', now)
+  'loads', ARGV[13], 'uses', uses, 'attempts', 0, 'created_ms', now,
+  'may_leave', ARGV[19])
 redis.call('ZADD', key('open'), now, id)
 if not loads then redis.call('ZADD', key('deadlines'), now + ARGV[18], id) end
 redis.call('INCRBY', key('backlog'), cost)

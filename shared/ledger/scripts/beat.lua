@@ -8,18 +8,10 @@ if redis.call('ZADD', key('presence'), now + ARGV[2], ARGV[1]) == 1 then
   redis.call('ZPOPMIN', key('turns')) -- a worker is there again: the next one may restart
 end
 
-local lost, cancelled = {}, {}
-for i = 5, #ARGV, 3 do
-  local id, token, progress = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if not holds(id, token) then
-    lost[#lost + 1] = token
-  else
-    redis.call('ZADD', key('leases'), 'XX', now + ARGV[4], id)
-    redis.call('HSET', key('job', id), 'progress', progress)
-    if tonumber(progress) > 0.1 and redis.call('EXISTS', key('pace')) == 0 then
-      measure_pace(id, progress, 1, now) -- so that waiting times are known before the first job has ended
-    end
-    if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then cancelled[#cancelled + 1] = token end
+if redis.call('EXISTS', key('pace')) == 0 then -- so that waiting times are known before the first job has ended
+  for i = 5, #ARGV, 3 do
+    if tonumber(ARGV[i + 2]) > 0.1 and holds(ARGV[i], ARGV[i + 1]) then measure_pace(ARGV[i], ARGV[i + 2], 1, now) end
   end
 end
+local lost, cancelled = renew(5, ARGV[4], now)
 return {lost, cancelled, redis.call('HGETALL', key('orders'))}

@@ -38,6 +38,5 @@ dequeue(id, redis.call('HGET', key('job', id), 'model'))
 local attempts = lease(id, worker, token, lease_ms, now_ms())
 
 local job = redis.call('HMGET', key('job', id), 'tenant', 'spec', 'start')
-local virtual = tonumber(redis.call('GET', key('virtual')) or '0')
-if tonumber(job[3]) > virtual then redis.call('SET', key('virtual'), job[3]) end
+advance(job[3])
 return {id, job[1], tostring(attempts), job[2], gpu_bell_wanted(ARGV[5]), alone}

@@ -27,9 +27,23 @@ local function refresh(index, queue, name)
   end
 end
 
+-- A job that another server makes is leased to the gateway that gave it there, and its work is not this server's.
+local function leave(id, peer)
+  redis.call('SADD', key('away'), id)
+  redis.call('HSET', key('job', id), 'peer', peer)
+  redis.call('INCRBY', key('backlog'), -redis.call('HGET', key('job', id), 'cost'))
+end
+
+local function come_back(id)
+  if redis.call('SREM', key('away'), id) == 1 then
+    redis.call('INCRBY', key('backlog'), redis.call('HGET', key('job', id), 'cost'))
+  end
+end
+
 -- A suspect may be what ends its workers: it waits in a queue of its own, for a worker that does nothing else.
 local function enqueue(id)
-  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect')
+  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect', 'may_leave')
+  come_back(id)
   redis.call('HSET', key('job', id), 'state', 'queued', 'progress', '0')
   redis.call('HDEL', key('job', id), 'token', 'worker')
   redis.call('ZREM', key('leases'), id)
@@ -43,6 +57,7 @@ local function enqueue(id)
     return
   end
   redis.call('ZADD', key('ready', job[1]), job[2], id)
+  if job[6] == '1' then redis.call('ZADD', key('leavers'), job[2], id) end
   refresh('heads', 'ready', job[1])
 end
 
@@ -50,6 +65,7 @@ local function dequeue(id, model)
   redis.call('ZREM', key('loads'), id)
   redis.call('ZREM', key('suspects'), id)
   redis.call('ZREM', key('ready', model), id)
+  redis.call('ZREM', key('leavers'), id)
   refresh('heads', 'ready', model)
 end
 
@@ -58,10 +74,19 @@ local function queued_count()
   return redis.call('ZCARD', key('open')) - redis.call('ZCARD', key('leases')) - redis.call('ZCARD', key('loads'))
 end
 
+-- Jobs, and loads of models, that workers of this server hold.
+local function running_count() return redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('away')) end
+
 local function lease(id, worker, token, lease_ms, now)
   redis.call('HSET', key('job', id), 'state', 'running', 'token', token, 'worker', worker, 'started_ms', now)
   redis.call('ZADD', key('leases'), now + lease_ms, id)
   return redis.call('HINCRBY', key('job', id), 'attempts', 1)
+end
+
+-- Virtual time goes on to where a job starts that is taken from the queue.
+local function advance(start)
+  local virtual = tonumber(redis.call('GET', key('virtual')) or '0')
+  if tonumber(start) > virtual then redis.call('SET', key('virtual'), start) end
 end
 
 -- Work waits and no bell is in the queue: somebody should ring.
@@ -187,10 +212,33 @@ local function replay(id, tenant, receiver, asked, now)
   end
 end
 
+local function holds(id, token)
+  local job = redis.call('HMGET', key('job', id), 'state', 'token')
+  return job[1] == 'running' and job[2] == token
+end
+
+-- Renew leases, given from ARGV[first] on as id, token and progress of each. Tells the tokens whose lease is lost, and
+-- those of jobs to cancel.
+local function renew(first, lease_ms, now)
+  local lost, cancelled = {}, {}
+  for i = first, #ARGV, 3 do
+    local id, token = ARGV[i], ARGV[i + 1]
+    if not holds(id, token) then
+      lost[#lost + 1] = token
+    else
+      redis.call('ZADD', key('leases'), 'XX', now + lease_ms, id)
+      redis.call('HSET', key('job', id), 'progress', ARGV[i + 2])
+      if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then cancelled[#cancelled + 1] = token end
+    end
+  end
+  return lost, cancelled
+end
+
 -- The only way into a terminal state. The outbox entry is written here, so that there is exactly one for
 -- each job that has a webhook; without one, the record's retention starts now, else when it is delivered.
 local function settle(id, state, outcome, now)
   local job = redis.call('HMGET', key('job', id), 'cost', 'webhook', 'retention_ms', 'uses', 'tenant')
+  come_back(id)
   redis.call('HSET', key('job', id), 'state', state, 'outcome', outcome, 'finished_ms', now)
   stop_using(job[4] or '', now)
   redis.call('HINCRBY', key('work_of'), job[5], -tonumber(job[1]))
@@ -211,31 +259,30 @@ local function settle(id, state, outcome, now)
   redis.call('PUBLISH', key('done'), id)
 end
 
-local function holds(id, token)
-  local job = redis.call('HMGET', key('job', id), 'state', 'token')
-  return job[1] == 'running' and job[2] == token
-end
-
 local MOST_PACES = 4
 
--- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs.
+-- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs; `job_pace` of one job alone.
 local function measure_pace(id, progress, weight, now)
+  if redis.call('SISMEMBER', key('away'), id) == 1 then return end
   local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
   local done = job[2] * progress
   if done <= 0 or now <= tonumber(job[1]) then return end -- a load of a model, or nothing to measure by
-  local making = redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('loading'))
-  local sample = (now - job[1]) / done / math.max(1, making)
-  local pace = tonumber(redis.call('GET', key('pace')) or sample)
-  sample = math.min(sample, MOST_PACES * pace) -- a job that was held up, by a full disk say, tells little of others
-  redis.call('SET', key('pace'), exact(pace + weight * (sample - pace)))
+  local making = math.max(1, running_count() - redis.call('SCARD', key('loading')))
+  for name, sample in pairs({pace = (now - job[1]) / done / making, job_pace = (now - job[1]) / done}) do
+    local pace = tonumber(redis.call('GET', key(name)) or sample)
+    sample = math.min(sample, MOST_PACES * pace) -- a job that was held up, by a full disk say, tells little of others
+    redis.call('SET', key(name), exact(pace + weight * (sample - pace)))
+  end
 end
 
 -- Work units that are still to be done: running jobs have done a part of theirs.
 local function work_left()
   local left = tonumber(redis.call('GET', key('backlog')) or '0')
   for _, id in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
-    local job = redis.call('HMGET', key('job', id), 'cost', 'progress')
-    left = left - (job[1] or 0) * (job[2] or 0)
+    if redis.call('SISMEMBER', key('away'), id) == 0 then
+      local job = redis.call('HMGET', key('job', id), 'cost', 'progress')
+      left = left - (job[1] or 0) * (job[2] or 0)
+    end
   end
   return exact(math.max(0, left))
 end

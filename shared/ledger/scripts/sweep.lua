@@ -19,6 +19,9 @@ if now < swept or now - swept > tonumber(ARGV[9]) then
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, most)) do
+  if redis.call('SISMEMBER', key('away'), id) == 1 then -- it was not tried here
+    redis.call('HINCRBY', key('job', id), 'attempts', -1)
+  end
   local job = redis.call('HMGET', key('job', id), 'attempts', 'cancel')
   local left = tonumber(ARGV[1]) - tonumber(job[1])
   redis.call('HDEL', key('job', id), 'token') -- from here on the vanished worker's finish is refused

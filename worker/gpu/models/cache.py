@@ -6,6 +6,7 @@ thread, while the engine goes on.
 
 import logging
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
@@ -48,6 +49,8 @@ class Shelf:
     """A cache with a budget in bytes; safe to use from all threads."""
 
     def __init__(self, budget_bytes: int) -> None:
+        self.load_s: dict[str, float] = {}
+        """How long the last load took, by kind."""
         self._budget = budget_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # least recently used first
         self._waiting: deque[object] = deque()
@@ -120,10 +123,11 @@ class Shelf:
 
     def _load(self, wanted: Wanted) -> None:
         """Fill its place; a load that failed leaves none, so that the next job tries again."""
-        entry = self._entries[wanted.key]
+        entry, began = self._entries[wanted.key], time.monotonic()
         try:
             loaded = wanted.load()
             taken = wanted.measure(loaded)
+            self.load_s[wanted.key.kind] = time.monotonic() - began
         except Exception as exc:  # noqa: BLE001 - it is passed on, to everybody who waits for this
             with self._changed:
                 del self._entries[wanted.key]

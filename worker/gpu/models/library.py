@@ -81,6 +81,11 @@ class Library:
             }
         )
 
+    @property
+    def load_s(self) -> float | None:
+        """How long the last load of a checkpoint took; None if there was none yet."""
+        return self._shelf.load_s.get(ModelKind.CHECKPOINT)
+
     def make_room(self) -> bool:
         """Let go of what no job uses; tells whether there was anything."""
         return self._shelf.evict_unused()

@@ -1,0 +1,160 @@
+"""Sees a job through that a peer makes: there with it, and back with its pictures, or back into the queue."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from api.balancing.carried import Carried, End, How
+from api.balancing.neighbour import Neighbour
+from api.balancing.wire import PATH, Callback, HandOver, Told
+from api.context import Gateway
+from shared import ledger
+from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
+from shared.download import download
+from shared.errors import DownloadFailed, InputGone, LedgerUnavailable, PeerAway, PeerRefused, RefusedAddress
+from shared.jobs import JobSpec, JobState, Outcome
+from shared.ledger import Claim
+from shared.ledger.calls import Call, Finished
+from shared.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+FETCH_S = 60.0
+MOST_FILE_BYTES = 128 * 1024 * 1024
+
+
+class Carrier:
+    """What all jobs that are carried by this gateway share."""
+
+    def __init__(self, gateway: Callable[[], Gateway], refused: Callable[[Claim, str], None]) -> None:
+        """`refused`: the job is not to go to that peer again."""
+        self._gateway = gateway
+        self._refused = refused
+
+    async def see_through(self, carried: Carried, neighbour: Neighbour) -> None:
+        """Returns when the job has ended here, or somebody else has it."""
+        end = await self._end_of(carried, neighbour)
+        fields = {"job_id": carried.claim.job_id, "peer": neighbour.name}
+        if end.how is How.MADE and end.told is not None:
+            end = await self._bring(carried, neighbour, end.told)
+        logger.info(
+            "job not at the peer any more", extra=fields | {"how": end.how.name, "reason": end.reason}
+        )
+        self._gateway().metrics.jobs_given.labels(peer=neighbour.name, end=end.how.name.lower()).inc()
+        if end.how is How.GONE:  # what it may still make of the job is not waited for
+            self._refused(carried.claim, neighbour.name)
+        if end.how is How.CANCELLED:
+            await self._finish(carried.claim, JobState.CANCELLED, ledger.CANCELLED)
+        elif end.how in (How.NOT_MADE, How.GONE, How.CLOSING):
+            await self._give_back(carried.claim, stays=end.how is How.NOT_MADE)
+
+    async def _end_of(self, carried: Carried, neighbour: Neighbour) -> End:
+        try:
+            order = await self._order(carried.claim)
+            remote_id = await neighbour.hand_over(order, carried.claim.token)
+        except (PeerRefused, PeerAway, InputGone, OSError) as exc:
+            return End(How.GONE, str(exc))
+        fields = {"job_id": carried.claim.job_id, "peer": neighbour.name, "remote_id": remote_id}
+        logger.info("job given to a peer", extra=fields)
+        neighbour.carried[remote_id] = carried
+        try:
+            end = await carried.ended
+        finally:
+            del neighbour.carried[remote_id]
+        if end.how in (How.CANCELLED, How.LOST, How.GONE):
+            await neighbour.cancel(remote_id)
+        return end
+
+    async def _order(self, claim: Claim) -> HandOver:
+        """Nothing of the client's goes there but what makes the pictures."""
+        spec, storage = claim.spec, self._gateway().storage
+        pictures = {
+            role: base64.b64encode(await asyncio.to_thread(storage.read_input, picture.name)).decode()
+            for role, picture in spec.inputs.items()
+        }
+        url = f"{spec.public_url}{PATH}/back/{claim.job_id}"
+        return HandOver(
+            spec=spec.model_copy(update={"webhook": None, "track_id": None, "home": "", "files_url": ""}),
+            pictures=pictures,
+            callback=Callback(url=url, secret=callback_secret(claim.token)),
+        )
+
+    async def _bring(self, carried: Carried, neighbour: Neighbour, told: Told) -> End:
+        """Store the files where ours would lie, and say that the job is done."""
+        try:
+            if told.files:  # else they lie there already
+                await self._copy(carried, neighbour, told.files)
+        except (DownloadFailed, RefusedAddress) as exc:
+            return End(How.GONE, f"its files can't be fetched: {exc.detail}")
+        outcome = told.outcome or Outcome()
+        made = outcome.model_copy(update={"ran": outcome.ran | {"server": neighbour.name}})
+        await self._finish(carried.claim, JobState.SUCCEEDED, made)
+        return End(How.MADE)
+
+    async def _copy(self, carried: Carried, neighbour: Neighbour, urls: tuple[str, ...]) -> None:
+        spec = carried.claim.spec
+        if len(urls) != len(spec.file_names):
+            raise DownloadFailed(f"there are {len(urls)} of them, not {len(spec.file_names)}")
+        contents = await self._fetched(neighbour, urls)
+        while not carried.is_lost:
+            try:
+                storage = await self._storage(spec)
+                for name, content in zip(spec.file_names, contents, strict=True):
+                    await asyncio.to_thread(storage.write, name, content)
+            except OSError as exc:  # a full disk, or S3 is away: waited for, as a worker does
+                fields = {"job_id": carried.claim.job_id, "reason": str(exc)}
+                logger.error("pictures not stored yet", extra=fields)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _fetched(self, neighbour: Neighbour, urls: tuple[str, ...]) -> list[bytes]:
+        settings = self._gateway().settings
+        hosts = (*settings.allow_private_hosts, urlsplit(neighbour.peer.url).hostname or "")
+        limits = settings.model_copy(
+            update={
+                "allow_private_hosts": hosts,
+                "input_max_bytes": MOST_FILE_BYTES,
+                "input_timeout_s": FETCH_S,
+            }
+        )
+        at_peer = [f"{neighbour.peer.url}{url}" if url.startswith("/") else url for url in urls]
+        return [await download(neighbour.outbound, url, limits) for url in at_peer]
+
+    async def _storage(self, spec: JobSpec) -> Storage:
+        gateway = self._gateway()
+        if spec.target is None:
+            return gateway.storage
+        return await asyncio.to_thread(gateway.links.storage, await gateway.registry.look(), spec.target)
+
+    async def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
+        finished = await self._insist(ledger.finish(claim.job_id, claim.token, state, outcome))
+        gateway = self._gateway()
+        if finished.bell_wanted:
+            gateway.bell.ring(WEBHOOK_QUEUE)
+        if finished.is_mine:
+            await asyncio.to_thread(gateway.storage.drop_inputs, claim.spec.file_prefix)
+
+    async def _give_back(self, claim: Claim, *, stays: bool) -> None:
+        released = await self._insist(ledger.release(claim.job_id, claim.token, stays=stays))
+        if released.bell_wanted:
+            self._gateway().bell.ring(GPU_QUEUE)
+
+    async def _insist(self, call: Call[Finished]) -> Finished:
+        """Only the ledger knows what has become of a job: it is waited for."""
+        while True:
+            try:
+                return await self._gateway().ledger.run(call)
+            except LedgerUnavailable:
+                await asyncio.sleep(RETRY_S)
+
+
+def callback_secret(token: str) -> str:
+    """Of the lease's own: any gateway of this server can tell whether a call is signed with it."""
+    digest = hmac.new(token.encode(), b"callback", hashlib.sha256).digest()
+    return f"whsec_{base64.b64encode(digest).decode()}"

@@ -1,0 +1,2 @@
+-- The peers that admins have added (name, sealed content, ...), or taken away (name, '').
+return redis.call('HGETALL', key('peers'))

@@ -1,0 +1,5 @@
+"""Which Printworks this is."""
+
+from importlib.metadata import version
+
+VERSION = version("printworks")
