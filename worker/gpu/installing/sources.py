@@ -80,6 +80,6 @@ class Sources:
         known = {each.rstrip("/") for each in self._settings.peers.values()}
         trusted = [urlsplit(url).hostname or ""] if url.rstrip("/") in known else []
         key = self._sealer.open(sealed) if sealed else ""
-        peer = Peer(Fetcher(self._settings, trusted), url, key, self._settings.model_max_bytes)
+        peer = Peer(Fetcher(self._settings, trusted), url, key)
         original, place = peer.fetch(spec, folder / "peer", effort)
         return Arrival(place, place.name, original.sha256, original.family)
