@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.api_keys.keys import ApiKey, what_is_wrong
 from shared.errors import Misconfigured
+from shared.whole_files import write_whole
 
 _ENTRIES = TypeAdapter(list[ApiKey])
 _MODE = 0o600
@@ -54,19 +54,9 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def _write(file: Path, keys: Sequence[ApiKey]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as new:
-            new.write(_ENTRIES.dump_json(list(keys), indent=2) + b"\n")
-            new.flush()
-            os.fsync(new.fileno())
-            os.fchmod(new.fileno(), _MODE)
-            if file.exists():  # root may change the file, and the gateway must still be able to read it
-                os.fchown(new.fileno(), file.stat().st_uid, -1)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # root may change the file, and the gateway must still be able to read it
+    owner = file.stat().st_uid if file.exists() else None
+    write_whole(file, _ENTRIES.dump_json(list(keys), indent=2) + b"\n", mode=_MODE, owner=owner)
 
 
 def _unusable(file: Path, error: OSError) -> Misconfigured:

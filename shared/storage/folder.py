@@ -8,7 +8,7 @@ from pathlib import Path
 from shared.errors import InputGone
 from shared.jobs import TEMP_FOLDER, Role
 from shared.storage.names import FINISHED, INPUT, checked, input_name
-from shared.storage.whole_files import abandoned_in, age_s, write_whole
+from shared.whole_files import abandoned_in, age_s, write_whole
 
 GRACE_SHARE = 0.01
 """Of a temporary file's life: so much later it is deleted, so that nobody is just reading it."""

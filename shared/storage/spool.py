@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shared.errors import Misconfigured
 from shared.storage.ends import Storage
 from shared.storage.s3 import StorageAway
-from shared.storage.whole_files import abandoned_in, write_whole
+from shared.whole_files import abandoned_in, write_whole
 
 logger = logging.getLogger(__name__)
 

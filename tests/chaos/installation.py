@@ -51,7 +51,6 @@ class Installation:
     urls: list[str] = field(default_factory=list)
     """Of the gateways."""
     workers: list[Member] = field(default_factory=list)
-    dispatchers: list[Member] = field(default_factory=list)
 
     @property
     def data_dir(self) -> Path:
@@ -127,7 +126,7 @@ def attacked(
             made.workers.append(_worker(keeper, index, app, settings, folder))
         words = commands.dispatcher(common.deliveries_at_once).words
         start = nursery().forked(words, environment_of(made.settings), folder / "dispatcher.log")
-        made.dispatchers.append(keeper.add("dispatcher", start))
+        keeper.add("dispatcher", start)
         made.wait_until_whole()
         yield made
 

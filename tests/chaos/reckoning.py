@@ -31,7 +31,7 @@ class Report:
     jobs: int
     kills: int = 0
     hits: int = 0
-    """Jobs that a killed worker held."""
+    """Jobs that workers held when they were killed or cut off."""
     failed: int = 0
     """Ended with a reason, after every attempt that they had."""
     lost: int = 0

@@ -49,7 +49,6 @@ class Traffic:
     """Connections that ended without an answer."""
     wrong: list[str] = field(default_factory=list)
     """Answers that no client should ever see."""
-    slowest_answer_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _client: httpx.Client = field(default_factory=_quiet_client)
 
@@ -87,7 +86,6 @@ class Traffic:
             **{"num_inference_steps": 4, "safety_checker": "no", "instant_response": "yes"},
             **{"webhook": self.receiver.url, "track_id": key, **self.fields(number)},
         }
-        began = time.monotonic()
         try:
             answer = self._client.post(f"{url}{ROOT}/text2img", json=body, headers={"Idempotency-Key": key})
         except httpx.TimeoutException:
@@ -97,8 +95,6 @@ class Traffic:
             with self._lock:
                 self.broken += 1
             return None
-        with self._lock:
-            self.slowest_answer_s = max(self.slowest_answer_s, time.monotonic() - began)
         return self._judged(answer)
 
     def _judged(self, answer: httpx.Response) -> dict[str, Any] | None:

@@ -100,7 +100,7 @@ class Copying:
 
     def fetch(self, entry_id: str, key: str = ADMIN) -> tuple[Entry, Path]:
         settings = Settings(allow_private_hosts=("127.0.0.1",), model_stall_s=5)
-        peer = Peer(Fetcher(settings), self.url, key, settings.model_max_bytes)
+        peer = Peer(Fetcher(settings), self.url, key)
         spec = wanted(ModelKind.LORA, Origin.PEER, self.url, peer_entry=entry_id)
         return peer.fetch(spec, self.folder / "peer", Effort())
 

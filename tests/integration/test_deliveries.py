@@ -16,7 +16,7 @@ from deploy.ports import free_port
 from shared import ledger
 from shared.ledger.delivery_calls import MOST_ATTEMPTS, NO_WEBHOOK, NOT_ENDED, PAGE, REPLAY_BATCH
 from tests.support.deliveries import ADMIN, KEYS, ROOT, SIGNING_SECRET, Office, Owner, running_office
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accept, make_key
 from tests.support.receiver import running_drip, running_receiver
 from tests.support.site import Page, answer, raw, redirect, running_site, silence
 from tests.support.waiting import wait_until
@@ -361,14 +361,7 @@ def test_a_job_of_another_tenant_is_as_unknown_as_none(manned: Office, route: st
 def test_what_cannot_be_delivered_is_told_in_a_sentence(office: Office, route: str) -> None:
     ann = office.owner("ann")
     plain = ann.end_job(None)
-    call = ledger.accept(
-        make_spec(webhook="http://127.0.0.1:9/"),
-        make_key("ann"),
-        office.settings,
-        idempotency_key=None,
-        digest="",
-    )
-    is_open = office.store.run(call).job_id
+    is_open = accept(office.store, office.settings, make_key("ann"), webhook="http://127.0.0.1:9/")
 
     without, unended = ann.post(f"{route}/{plain}"), ann.post(f"{route}/{is_open}")
     office.store.run(ledger.cancel(is_open, "ann"))

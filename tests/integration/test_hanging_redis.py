@@ -16,7 +16,7 @@ from shared.errors import LedgerUnavailable
 from shared.ledger import AsyncLedger, Ledger
 from shared.ledger.client import PERISHES_S, SOCKET_TIMEOUT_S
 from shared.settings import Settings
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accepting
 from tests.support.processes import running_redis
 
 
@@ -46,20 +46,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield Server(url, pid)
 
 
-def accept(settings: Settings) -> ledger.calls.Call[ledger.Accepted]:
-    return ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest="")
-
-
 def test_a_job_that_was_refused_because_redis_hung_is_not_accepted_later(
     server: Server, settings: Settings
 ) -> None:
     async def refused() -> int:
         store = AsyncLedger(server.url)
-        await store.run(accept(settings))
+        await store.run(accepting(settings))
         server.hang()
         try:
             with pytest.raises(LedgerUnavailable):
-                await store.run(accept(settings))
+                await store.run(accepting(settings))
         finally:
             server.go_on()
         stats = await store.run(ledger.stats())
@@ -75,7 +71,7 @@ def test_a_claim_that_redis_has_not_heard_in_time_takes_no_job_that_nobody_makes
     store, call = Ledger(server.url), ledger.claim("worker", "token", settings, ())
     store.run(call)  # so that the server has the script
     for _ in range(3):
-        store.run(accept(settings))
+        store.run(accepting(settings))
     claims: list[ledger.Claim | None] = []
     slot = threading.Thread(target=lambda: claims.append(store.run(call)))
 
@@ -95,7 +91,7 @@ def test_a_claim_that_redis_has_not_heard_in_time_takes_no_job_that_nobody_makes
 
 
 def test_when_the_servers_clock_was_set_calls_go_on(store: Ledger, settings: Settings) -> None:
-    store.run(accept(settings))
+    store.run(accepting(settings))
     store._clock.set(1_000_000_000, 0)  # as if it had been 2001 a moment ago
 
-    assert store.run(accept(settings)).is_new
+    assert store.run(accepting(settings)).is_new

@@ -8,23 +8,11 @@ import redis
 
 from deploy.ports import free_port
 from shared import ledger
-from shared.api_keys import ApiKey
 from shared.errors import IdempotencyConflict, JobNotFound, LedgerUnavailable
 from shared.jobs import Job, JobState, Outcome
-from shared.ledger import AsyncLedger, Claim, Held, Ledger
+from shared.ledger import AsyncLedger, Held, Ledger
 from shared.settings import Settings
-from tests.support.jobs import make_key, make_spec
-
-
-def accept(store: Ledger, settings: Settings, key: ApiKey | None = None, **spec: object) -> int:
-    call = ledger.accept(make_spec(**spec), key or make_key(), settings, idempotency_key=None, digest="")
-    return store.run(call).job_id
-
-
-def claim(store: Ledger, settings: Settings, token: str = "t", loaded: tuple[str, ...] = ()) -> Claim:
-    found = store.run(ledger.claim("worker", token, settings, loaded))
-    assert found is not None
-    return found
+from tests.support.jobs import accept, accepting, claim, make_key, make_spec
 
 
 @pytest.fixture
@@ -253,8 +241,7 @@ def test_bells_are_wanted_only_while_work_waits_unheard(
     store: Ledger, settings: Settings, raw: redis.Redis
 ) -> None:
     def accepted() -> bool:
-        call = ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest="")
-        return store.run(call).bell_wanted
+        return store.run(accepting(settings)).bell_wanted
 
     assert accepted()
     raw.lpush("gpu", "a bell")

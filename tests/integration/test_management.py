@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from shared.api_keys import ApiKey, Role, digest
 from shared.jobs import JobState
 from shared.ledger import Ledger, Order
 from shared.settings import Settings
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accept, claim, make_key
 from tests.support.processes import running_gateway
 from worker.gpu.orders import Orders
 
@@ -65,13 +64,6 @@ def orders_given(store: Ledger, settings: Settings) -> dict[str, int]:
     return store.run(ledger.beat("worker", "{}", settings, [])).orders
 
 
-def accept(store: Ledger, settings: Settings, tenant: str, **changes: Any) -> int:
-    call = ledger.accept(
-        make_spec(**changes), make_key(tenant), settings, idempotency_key=None, digest="digest"
-    )
-    return store.run(call).job_id
-
-
 def test_system_details_tell_of_models_and_of_the_wait(any_client: httpx.Client) -> None:
     for family in FAMILIES:
         answer = any_client.post(f"{family}/system_details", json={"key": USER}).json()
@@ -102,16 +94,17 @@ def test_the_actions_reach_the_workers_as_orders(
 def test_clear_queue_cancels_what_waits_and_leaves_what_runs(
     client: httpx.Client, store: Ledger, settings: Settings
 ) -> None:
-    running = accept(store, settings, "user")
-    claim = store.run(ledger.claim("worker", "token", settings, ()))
-    waiting = [accept(store, settings, f"tenant-{i % 3}", model_id=f"model-{i % 5}") for i in range(450)]
-    with_webhook = accept(store, settings, "user", webhook="http://127.0.0.1:9/")
+    running = accept(store, settings, make_key("user"))
+    claim(store, settings)
+    waiting = [
+        accept(store, settings, make_key(f"tenant-{i % 3}"), model_id=f"model-{i % 5}") for i in range(450)
+    ]
+    with_webhook = accept(store, settings, make_key("user"), webhook="http://127.0.0.1:9/")
 
     client.post(f"{FAMILIES[0]}/clear_queue", json={"key": ADMIN})
 
     states = {job_id: store.run(ledger.read(job_id, None)).state for job_id in (*waiting, with_webhook)}
     assert set(states.values()) == {JobState.CANCELLED}
-    assert claim is not None
     assert store.run(ledger.read(running, None)).state is JobState.RUNNING
     stats = store.run(ledger.stats())
     assert (stats.queued, stats.deliveries_waiting) == (0, 1)

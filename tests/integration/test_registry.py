@@ -19,7 +19,7 @@ from shared.registry.file import read_models
 from shared.registry.reading import Registry
 from shared.seeding import seed_registry
 from shared.settings import DEMO, Settings
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accept, make_key, make_spec
 from tests.support.models import entry_of, ids_of
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -46,15 +46,12 @@ def checkpoint(model_id: str, path: str = "model") -> dict[str, str]:
     return {"kind": "checkpoint", "id": model_id, "path": str(DEMO / path)}
 
 
-def accept(store: Ledger, settings: Settings, model: str, snapshot: Snapshot) -> tuple[int, str]:
+def accept_pinned(store: Ledger, settings: Settings, model: str, snapshot: Snapshot) -> tuple[int, str]:
     """A job that pins the model, and the entry that it pinned."""
     entry = snapshot.find(ModelKind.CHECKPOINT, model)
     assert entry is not None
     pins = {name_of(entry.kind, model): entry.entry_id}
-    call = ledger.accept(
-        make_spec(model_id=model, pins=pins), make_key(), settings, idempotency_key=None, digest=""
-    )
-    return store.run(call).job_id, entry.entry_id
+    return accept(store, settings, model_id=model, pins=pins), entry.entry_id
 
 
 def finish_one(store: Ledger, settings: Settings) -> None:
@@ -200,8 +197,8 @@ def test_a_deleted_model_stays_for_the_jobs_that_have_it(
     store: Ledger, settings: Settings, models: Models
 ) -> None:
     snapshot = seed_registry(store, models(checkpoint("one")))
-    _, entry = accept(store, settings, "one", snapshot)
-    _, same = accept(store, settings, "one", snapshot)
+    _, entry = accept_pinned(store, settings, "one", snapshot)
+    _, same = accept_pinned(store, settings, "one", snapshot)
     assert same == entry
 
     store.run(ledger.unregister(["checkpoint:one"]))
@@ -230,7 +227,7 @@ def test_a_job_that_would_use_what_has_just_gone_is_not_accepted(
     store.run(ledger.unregister(["checkpoint:one"]))
 
     with pytest.raises(EntryGone):
-        accept(store, settings, "one", snapshot)
+        accept_pinned(store, settings, "one", snapshot)
     assert store.run(ledger.stats()).queued == 0
 
 
@@ -283,7 +280,7 @@ def test_a_model_that_is_loaded_anew_serves_new_jobs_only(
     store: Ledger, settings: Settings, models: Models
 ) -> None:
     snapshot = seed_registry(store, models(checkpoint("one")))
-    _, old = accept(store, settings, "one", snapshot)
+    _, old = accept_pinned(store, settings, "one", snapshot)
     store.run(ledger.accept(load_spec("one"), make_key(), settings, idempotency_key=None, digest=""))
     claim = store.run(ledger.claim_load("worker", "token", settings))
     assert claim is not None
@@ -311,10 +308,7 @@ def test_a_sealed_target_is_kept_beside_models_and_jobs_hold_it_too(
     store: Ledger, settings: Settings
 ) -> None:
     store.run(ledger.register_target("text_to_image", "s3-00000001", "sealed"))
-    call = ledger.accept(
-        make_spec(target="s3-00000001"), make_key(), settings, idempotency_key=None, digest=""
-    )
-    store.run(call)
+    accept(store, settings, target="s3-00000001")
     store.run(ledger.register_target("text_to_image", "s3-00000002", "other"))
 
     assert look(store).target("text_to_image") == "s3-00000002"
@@ -418,7 +412,7 @@ def test_a_worker_that_asks_for_its_turn_again_has_it_still(store: Ledger, setti
 def test_a_load_that_runs_does_not_make_the_wait_look_shorter(store: Ledger, settings: Settings) -> None:
     claimed(store, settings, "load")
     for _ in range(4):
-        store.run(ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest=""))
+        accept(store, settings)
     claim = store.run(ledger.claim("worker", "token", settings, ()))
     assert claim is not None
     with redis.Redis.from_url(settings.redis_url) as client:
@@ -432,23 +426,19 @@ def test_a_load_that_runs_does_not_make_the_wait_look_shorter(store: Ledger, set
 
 def test_a_tenant_has_at_most_as_many_open_jobs_as_its_key_allows(store: Ledger, settings: Settings) -> None:
     key = make_key("small", max_open_jobs=2)
-
-    def send(**changes: object) -> int:
-        call = ledger.accept(make_spec(**changes), key, settings, idempotency_key=None, digest="")
-        return store.run(call).job_id
-
-    send(), send()
+    for _ in range(2):
+        accept(store, settings, key)
     with pytest.raises(TooManyJobs, match="Maximum 2 queued requests"):
-        send()
+        accept(store, settings, key)
     finish_one(store, settings)
-    send()
+    accept(store, settings, key)
     assert store.run(ledger.stats()).queued == 2
 
 
 def test_the_wait_that_is_told_is_about_the_one_that_comes(store: Ledger, settings: Settings) -> None:
     """Ten jobs of equal cost on one worker, which has done half of the first one in a second."""
     for _ in range(10):
-        store.run(ledger.accept(make_spec(), make_key(), settings, idempotency_key=None, digest=""))
+        accept(store, settings)
     before_anything_ran = store.run(ledger.stats()).backlog_s
     assert before_anything_ran > 0
     claim = store.run(ledger.claim("worker", "token", settings, ()))

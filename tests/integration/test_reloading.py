@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from shared.seeding import seed_registry
 from shared.settings import DEMO, Settings
 from tests.support import tiny
 from tests.support.installing import Workshop, from_url
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accept, make_key, make_spec
 from tests.support.lora_files import diffusers_lora
 from tests.support.model_files import FilePage
 from tests.support.models import entry_of, installed, write_models_file
@@ -36,7 +37,12 @@ from worker.gpu.models.registered import Current, Files
 
 JOBS = 40
 SEED = 5
-FIELDS = {"seed": SEED, "deterministic": True, "steps": 3, "loras": (LoraUse(lora_id="style", strength=1.0),)}
+FIELDS: dict[str, Any] = {
+    "seed": SEED,
+    "deterministic": True,
+    "steps": 3,
+    "loras": (LoraUse(lora_id="style", strength=1.0),),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +105,8 @@ def registered_anew(store: Ledger, settings: Settings, kind: ModelKind, model_id
 def submitted(store: Ledger, settings: Settings, snapshot: Snapshot, bell: Bell) -> int:
     wanted = ((ModelKind.CHECKPOINT, "demo"), (ModelKind.LORA, "style"))
     pins = {name_of(*each): snapshot.names[name_of(*each)] for each in wanted}
-    call = ledger.accept(
-        make_spec(pins=pins, **FIELDS), make_key(), settings, idempotency_key=None, digest=""
-    )
     bell.ring("gpu")
-    return store.run(call).job_id
+    return accept(store, settings, pins=pins, **FIELDS)
 
 
 def test_a_job_is_made_with_the_models_that_it_was_accepted_with(

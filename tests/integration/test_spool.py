@@ -41,7 +41,7 @@ def keep():
     with told.open("a") as file:
         file.write(name + "\\n")
 
-print(killed_at_every_line({"shared.storage.spool", "shared.storage.whole_files"}, keep))
+print(killed_at_every_line({"shared.storage.spool", "shared.whole_files"}, keep))
 """
 UPLOAD_AND_DIE = """
 import sys, uuid
@@ -61,7 +61,7 @@ def keep():
 def upload():
     Spool(folder).upload_all(lambda _: FolderStorage(data_dir, 60))
 
-print(killed_at_every_line({"shared.storage.spool", "shared.storage.whole_files"}, upload, before=keep))
+print(killed_at_every_line({"shared.storage.spool", "shared.whole_files"}, upload, before=keep))
 """
 UPLOAD = """
 import sys

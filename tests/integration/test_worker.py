@@ -24,7 +24,7 @@ from shared.seeding import seed_registry
 from shared.settings import Settings
 from shared.storage import FolderStorage
 from tests.support import tiny
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accepting
 from tests.support.models import pin_everything, write_models_file
 from tests.support.pictures import read_picture
 from tests.support.processes import environment_of, running, running_worker
@@ -51,10 +51,7 @@ def bell(settings: Settings) -> Iterator[Bell]:
 
 def submit(store: Ledger, settings: Settings, bell: Bell, **spec: Any) -> int:
     pins = pin_everything(seed_registry(store, settings))
-    call = ledger.accept(
-        make_spec(**({"pins": pins} | spec)), make_key(), settings, idempotency_key=None, digest=""
-    )
-    accepted = store.run(call)
+    accepted = store.run(accepting(settings, **({"pins": pins} | spec)))
     if accepted.bell_wanted:
         bell.ring(GPU_QUEUE)
     return accepted.job_id

@@ -16,7 +16,7 @@ from shared.jobs import JobState, Outcome
 from shared.ledger import Ledger
 from shared.sealing import Sealer
 from shared.settings import Settings
-from tests.support.jobs import make_key, make_spec
+from tests.support.jobs import accept, claim, make_key
 from tests.support.processes import running_dispatcher, running_gateway, running_redis
 from tests.support.waiting import wait_until
 
@@ -37,13 +37,11 @@ def end_job(
     **spec: Any,
 ) -> int:
     """A job that has just ended, its delivery in the outbox."""
-    made = make_spec(sealer=Sealer(settings), **spec)
-    accepted = store.run(ledger.accept(made, make_key(tenant), settings, idempotency_key=None, digest=""))
-    claim = store.run(ledger.claim("worker", "token", settings, ()))
-    assert claim is not None
+    job_id = accept(store, settings, make_key(tenant), sealer=Sealer(settings), **spec)
+    token = claim(store, settings).token
     reason = "" if state is JobState.SUCCEEDED else "Why."
-    store.run(ledger.finish(accepted.job_id, "token", state, Outcome(reason=reason)))
-    return accepted.job_id
+    store.run(ledger.finish(job_id, token, state, Outcome(reason=reason)))
+    return job_id
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
-"""Job specs and keys for tests that speak to the ledger directly."""
+"""Jobs and keys for tests that speak to the ledger directly."""
 
 import hashlib
 import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from shared import ledger
 from shared.api_keys import ApiKey
 from shared.jobs import PictureSpec
+from shared.ledger import Accepted, Claim, Ledger
+from shared.ledger.calls import Call
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.webhooks import webhook_to
@@ -36,3 +40,34 @@ def make_spec(**changes: Any) -> PictureSpec:
 
 def make_key(tenant: str = "tenant", **changes: Any) -> ApiKey:
     return ApiKey(tenant=tenant, sha256=hashlib.sha256(tenant.encode()).hexdigest(), **changes)
+
+
+def accepting(settings: Settings, key: ApiKey | None = None, **spec: Any) -> Call[Accepted]:
+    """The call that accepts a job; `spec` is what `make_spec` takes."""
+    return ledger.accept(make_spec(**spec), key or make_key(), settings, idempotency_key=None, digest="")
+
+
+def accept(store: Ledger, settings: Settings, key: ApiKey | None = None, **spec: Any) -> int:
+    return store.run(accepting(settings, key, **spec)).job_id
+
+
+def claim(
+    store: Ledger,
+    settings: Settings,
+    token: str = "t",
+    worker: str = "worker",
+    *,
+    loaded: Sequence[str] = (),
+    is_idle: bool = True,
+) -> Claim:
+    """Fails the test if nothing waits."""
+    found = store.run(ledger.claim(worker, token, settings, loaded, is_idle=is_idle))
+    assert found is not None
+    return found
+
+
+def claim_each(store: Ledger, settings: Settings) -> Iterator[Claim]:
+    """Until nothing waits; the next one when it is asked for."""
+    call = ledger.claim("worker", "t", settings, ())
+    while found := store.run(call):
+        yield found

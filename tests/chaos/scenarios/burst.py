@@ -22,7 +22,7 @@ MOST_GROWTH_BYTES = 200_000_000
 
 def burst(folder: Path, *, requests: int, clients: int, max_wait_s: float) -> Report:
     """Nobody waits before asking again; the answer is a yes or the documented refusal."""
-    with attacked(folder, gateways=1, max_wait_s=max_wait_s) as installation, running_receiver() as receiver:
+    with attacked(folder, max_wait_s=max_wait_s) as installation, running_receiver() as receiver:
         traffic = Traffic(installation, receiver, lambda _: {"num_inference_steps": 2})
         traffic.send(0)  # so that the pace is known
         wait_until(lambda: receiver.requests, within_s=60)

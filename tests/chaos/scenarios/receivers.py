@@ -20,19 +20,19 @@ from tests.support.serving import Handler, serving
 from tests.support.waiting import wait_until
 
 MOODS = ("well", "down", "slow", "busy", "gone", "moved", "rude", "talkative")
-"""Each is the path of a receiver. All but the first, the slow and the talkative take no delivery at first."""
+"""Of the receivers. All but the first, the slow and the talkative take no delivery at first."""
 SLOW_S = 2.0
 TALK_BYTES = 10_000_000
 
 
 @contextlib.contextmanager
-def running_moody_receivers(mended: threading.Event) -> Iterator[Receiver]:
-    """A server for each mood, because deliveries wait by host and port. What is taken counts as told."""
+def running_moody_receivers(mended: threading.Event) -> Iterator[tuple[Receiver, tuple[str, ...]]]:
+    """A server for each mood, because deliveries wait by host and port. Yields what they have taken,
+    which counts as told, and their URLs."""
     taken, told = Receiver(url=""), Counter[str]()
     with contextlib.ExitStack() as stack:
-        for mood in MOODS:
-            taken.headers[mood] = stack.enter_context(serving(_handler(mood, taken, told, mended)))
-        yield taken
+        handlers = [_handler(mood, taken, told, mended) for mood in MOODS]
+        yield taken, tuple(stack.enter_context(serving(handler)) for handler in handlers)
 
 
 def _handler(mood: str, taken: Receiver, told: Counter[str], mended: threading.Event) -> type[Handler]:
@@ -71,11 +71,12 @@ FIRST = {"down": 500, "busy": 429, "moved": 302}
 
 def moody_receivers(folder: Path, *, jobs: int) -> Report:
     """Deliveries that are given up are replayed when their receiver is there again."""
-    mended, moods = threading.Event(), itertools.cycle(MOODS)
-    with attacked(folder) as installation, running_moody_receivers(mended) as taken:
+    mended = threading.Event()
+    with attacked(folder) as installation, running_moody_receivers(mended) as (taken, urls):
+        turns = itertools.cycle(urls)
 
         def fields(_: int) -> dict[str, Any]:
-            return {"webhook": f"{taken.headers[next(moods)]}/hook"}
+            return {"webhook": f"{next(turns)}/hook"}
 
         traffic = Traffic(installation, taken, fields, most_open=jobs)
         with streaming(traffic, jobs):

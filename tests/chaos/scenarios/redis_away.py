@@ -66,10 +66,11 @@ def worker_cut_off(folder: Path, *, jobs: int, cut_s: float) -> Report:
         with streaming(traffic, jobs):
             wait_until(lambda: _holds(installation, cut_off) >= 2, within_s=30)
             network.cut()
+            held = _holds(installation, cut_off)
             wait_until(lambda: not _holds(installation, cut_off), within_s=30)
             pause(cut_s)
             network.mend()
-        report = reckon("worker cut off", traffic, hits=2)
+        report = reckon("worker cut off", traffic, hits=held)
         wait_until(lambda: _was_refused(installation), within_s=30)
         wait_until(lambda: cut_off in installation.beating(), within_s=RESUMED_WITHIN_S)
         return report

@@ -29,7 +29,7 @@ from worker.gpu.installing import flux_names
 from worker.gpu.installing.choosing import NETWORK, PIPELINE, parts_of, small_files
 from worker.gpu.installing.contents import Contents
 from worker.gpu.installing.effort import Effort
-from worker.gpu.installing.files import CLIP, LDM, OPEN_CLIP
+from worker.gpu.installing.files import CLIP, LDM, OPEN_CLIP, VAE_PREFIXES
 from worker.gpu.installing.json_files import change_json, read_json
 
 Weights = dict[str, Tensor]
@@ -37,7 +37,6 @@ OF_DIFFUSERS = {each.__name__: each for each in (UNet2DConditionModel, Autoencod
 OF_TRANSFORMERS = {
     each.__name__: each for each in (CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel)
 }
-VAE_PREFIXES = ("first_stage_model.", "vae.")
 SCHEDULER = Path("scheduler", "scheduler_config.json")
 _TEXT_MODEL = "text_model."
 _EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)

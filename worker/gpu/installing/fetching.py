@@ -6,7 +6,7 @@ Bounded in size, and in how long nothing comes; not in time. Every hop is checke
 import asyncio
 import re
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -19,7 +19,7 @@ from shared.download import Asking, answered, encoding_of, in_words, too_large
 from shared.errors import DownloadFailed
 from shared.outbound import Outbound
 from shared.settings import Settings
-from worker.gpu.installing.effort import Effort
+from worker.gpu.installing.effort import FETCHED, Effort
 from worker.gpu.installing.parts import Known, Part
 from worker.gpu.installing.room import require_room
 
@@ -79,6 +79,23 @@ class Fetcher:
             file.unlink()
             raise DownloadFailed("what came is not what its server announced: its SHA-256 is another")
         return fetched
+
+    def fetch_all(self, files: Iterable[tuple[Path, Wanted]], effort: Effort, total: int) -> None:
+        """Those that are not there already, one after the other. Raises as `fetch` does, and at once if
+        `total` is too much: the number of bytes of which the progress is told."""
+        if total > self._most_bytes:
+            raise too_large(self._most_bytes)
+        done = 0
+        for file, wanted in files:
+
+            def tell(size: int, _: int | None, before: int = done) -> None:
+                if before + size > self._most_bytes:
+                    raise too_large(self._most_bytes)
+                effort.report(FETCHED * (before + size) / max(total, before + size, 1))
+
+            if not file.exists():
+                self.fetch(wanted, file, effort, tell)
+            done += file.stat().st_size
 
     async def _watched(self, work: Coroutine[None, None, T], effort: Effort) -> T:
         task = asyncio.ensure_future(work)

@@ -32,7 +32,8 @@ _QUANTISED = (".scale_weight", ".weight_scale", "scaled_fp8", ".absmax", ".quant
 _CONTROL_HINT = ("controlnet_cond_embedding.", "input_hint_block.", "control_model.input_hint_block.")
 _CONTROL_UNION = ("task_embedding", "control_add_embedding.", "control_model.task_embedding")
 _VAE_NAMES = ("encoder.conv_in.weight", "decoder.conv_in.weight")
-_VAE_PREFIXES = ("", "first_stage_model.", "vae.")
+VAE_PREFIXES = ("first_stage_model.", "vae.")
+"""What a VAE's names begin with in a file that holds more; in one of its own often nothing."""
 _EMBEDDING_NAMES = ({"emb_params"}, {"clip_l", "clip_g"})
 _MOST_VECTORS = 512
 
@@ -140,7 +141,7 @@ def _not_run(model_type: str) -> GenerationFailed:
 
 
 def _vae(contents: Contents) -> Found | None:
-    for prefix in _VAE_PREFIXES:
+    for prefix in ("", *VAE_PREFIXES):
         if all(prefix + name in contents.shapes for name in _VAE_NAMES):
             if len(contents.shapes[prefix + _VAE_NAMES[0]]) != 4:
                 raise GenerationFailed("it is a VAE for videos: send one for pictures")

@@ -20,11 +20,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from shared.download import too_large
 from shared.errors import GenerationFailed
 from shared.settings import Settings
 from worker.gpu.installing.choosing import Names
-from worker.gpu.installing.effort import FETCHED, Effort
+from worker.gpu.installing.effort import Effort
 from worker.gpu.installing.fetching import Fetcher, Wanted
 from worker.gpu.installing.json_files import read_json
 from worker.gpu.installing.places import is_inside
@@ -81,7 +80,6 @@ class Hub:
     def __init__(self, settings: Settings) -> None:
         self._url = settings.hub_url.rstrip("/")
         self._fetcher = Fetcher(settings, (urlsplit(self._url).hostname or "",))
-        self._most_bytes = settings.model_max_bytes
 
     def repository(self, address: str) -> Repository:
         """`address`: `owner/name`, with `@revision` behind it for another one than main."""
@@ -110,21 +108,8 @@ class Hub:
 
         `total`: of what number of bytes the progress is told, if these are not all.
         """
-        total = repository.bytes_of(names) if total is None else total
-        if total > self._most_bytes:
-            raise too_large(self._most_bytes)
-        done = 0
-        for path, kept in names.items():
-            file, before = folder / kept, done
-
-            def tell(size: int, _: int | None, before: int = before) -> None:
-                if before + size > self._most_bytes:
-                    raise too_large(self._most_bytes)
-                effort.report(FETCHED * (before + size) / max(total, before + size, 1))
-
-            if not file.exists():
-                self._fetcher.fetch(self._wanted(repository, path), file, effort, tell)
-            done += file.stat().st_size
+        files = ((folder / kept, self._wanted(repository, path)) for path, kept in names.items())
+        self._fetcher.fetch_all(files, effort, repository.bytes_of(names) if total is None else total)
 
     def read(self, repository: Repository, path: str, folder: Path, effort: Effort) -> dict[str, Any]:
         """A small JSON file of the repository."""

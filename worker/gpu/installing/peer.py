@@ -6,12 +6,11 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.download import too_large
 from shared.errors import GenerationFailed
 from shared.jobs import LoadSpec
 from shared.manifests import ManifestFile
 from shared.registry import Entry
-from worker.gpu.installing.effort import FETCHED, Effort
+from worker.gpu.installing.effort import Effort
 from worker.gpu.installing.fetching import Fetcher, Wanted
 from worker.gpu.installing.places import is_inside
 
@@ -54,11 +53,10 @@ class Copy(BaseModel):
 class Peer:
     """Another server, with a key of it."""
 
-    def __init__(self, fetcher: Fetcher, url: str, key: str, most_bytes: int) -> None:
+    def __init__(self, fetcher: Fetcher, url: str, key: str) -> None:
         self._fetcher = fetcher
         self._url = url.rstrip("/") + PATH
         self._credentials = {"Authorization": f"Bearer {key}"}
-        self._most_bytes = most_bytes
 
     def fetch(self, spec: LoadSpec, folder: Path, effort: Effort) -> tuple[Entry, Path]:
         """Its files into the folder; those that are there already stay.
@@ -66,20 +64,12 @@ class Peer:
         Tells what it is over there, and where it lies here.
         """
         copy = self._copy(spec.peer_entry, folder.with_suffix(".json"), effort)
-        total = sum(file.bytes for file in copy.files)
-        if total > self._most_bytes:
-            raise too_large(self._most_bytes)
-        done = 0
-        for file in copy.files:
-            place, before = folder / file.path, done
-
-            def tell(size: int, _: int | None, before: int = before) -> None:
-                effort.report(FETCHED * (before + size) / max(total, before + size, 1))
-
-            if not place.exists():
-                url = f"{self._url}/{spec.peer_entry}/files/{quote(file.path)}"
-                self._fetcher.fetch(self._wanted(url, file.sha256), place, effort, tell)
-            done += file.bytes
+        url = f"{self._url}/{spec.peer_entry}/files"
+        files = (
+            (folder / file.path, self._wanted(f"{url}/{quote(file.path)}", file.sha256))
+            for file in copy.files
+        )
+        self._fetcher.fetch_all(files, effort, sum(file.bytes for file in copy.files))
         return copy.entry, folder if copy.is_folder else folder / copy.files[0].path
 
     def _copy(self, entry_id: str, file: Path, effort: Effort) -> Copy:

@@ -81,6 +81,6 @@ class Sources:
             raise GenerationFailed("It is not known how to ask that server: send sync_models again.")
         url, key = json.loads(self._sealer.open(spec.source.sealed))  # a gateway of ours has sealed it
         trusted = [urlsplit(url).hostname or ""]
-        peer = Peer(Fetcher(self._settings, trusted), url, key, self._settings.model_max_bytes)
+        peer = Peer(Fetcher(self._settings, trusted), url, key)
         original, place = peer.fetch(spec, folder / "peer", effort)
         return Arrival(place, place.name, original.sha256, original.family)

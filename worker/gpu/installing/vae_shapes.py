@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from worker.gpu.installing.contents import Contents, Shape
-from worker.gpu.installing.converting import VAE_PREFIXES
+from worker.gpu.installing.files import VAE_PREFIXES
 
 _GROUPS = 32
 """Of the norms in all autoencoders that are known."""

@@ -10,16 +10,18 @@ WRITING = ".writing-"
 LONGEST_WRITE_S = 3600.0
 
 
-def write_whole(path: Path, *parts: bytes) -> None:
-    """Replace the file atomically; it is on the disk when this returns. Raises `OSError` and leaves nothing
-    behind if it can't be written."""
+def write_whole(path: Path, *parts: bytes, mode: int = 0o644, owner: int | None = None) -> None:
+    """Replace the file atomically; it is on the disk when this returns. `owner`: the id of a user, if it is
+    not this process's. Raises `OSError` and leaves nothing behind if it can't be written."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(parts)
             file.flush()
+            os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                os.fchown(file.fileno(), owner, -1)
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
         _sync_folder(path.parent)
     except BaseException as exc:
