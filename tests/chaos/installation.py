@@ -96,12 +96,14 @@ def attacked(
     folder: Path,
     *,
     gateways: int = 1,
+    ports: Sequence[int] = (),
     worker_apps: Sequence[str] = (WORKER, WORKER),
     server: EmbeddedRedis | None = None,
     first_workers_redis_url: str = "",
     **changes: Any,
 ) -> Iterator[Installation]:
-    """One that is whole, with a worker for each of `worker_apps`; `changes` are settings."""
+    """One that is whole, with a worker for each of `worker_apps`; `changes` are settings. `ports`: of the
+    gateways, if somebody has to know them before."""
     folder.mkdir(parents=True, exist_ok=True)
     server = server or embedded_redis(folder, free_port())
     models = write_models_file(folder / "models.yaml", models={"demo": _tiny_model()})
@@ -113,7 +115,7 @@ def attacked(
         wait_for_redis(server.url)
         made = Installation(folder, server, _with(common, redis_url=server.url), store)
         for index in range(gateways):
-            port = free_port()
+            port = ports[index] if ports else free_port()
             environment = environment_of(_with(made.settings, port=port))
             log = folder / f"gateway{index}.log"
             made.gateways.append(

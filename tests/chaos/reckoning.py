@@ -86,7 +86,7 @@ def reckon(
 
 
 def _is_quiet(stats: ledger.Stats) -> bool:
-    return not (stats.queued or stats.running or stats.deliveries_waiting)
+    return not (stats.queued or stats.running or stats.away or stats.deliveries_waiting)
 
 
 def _told(requests: Sequence[Received]) -> dict[str, set[str]]:
