@@ -33,8 +33,8 @@ class ModelSource(BaseModel):
     shown: str
     """The address; of a URL with a query, without it."""
     sealed: str | None = None
-    """The whole address, sealed (shared/sealing.py), where `shown` is not all of it; of a peer, its URL and its
-    key in JSON."""
+    """The whole address, sealed (shared/sealing.py), where `shown` is not all of it; of a peer, its URL and
+    its key in JSON."""
 
 
 class LoadSpec(JobSpec):

@@ -1,4 +1,4 @@
-"""Servers that are each other's peers: each a whole installation, with a Redis, a gateway and workers of its own."""
+"""Servers that are each other's peers: each a whole installation, with Redis, gateway and workers of its own."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
