@@ -1,8 +1,9 @@
-"""Servers that are each other's peers: each a whole installation, with Redis, gateway and workers of its own."""
+"""Servers that are each other's peers: each a whole installation, with Redis, gateway and workers."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class Group:
     def in_rotation(self, name: str = "first") -> set[str]:
         return {peer for peer, seen in self.peers_of(name).items() if seen["in_rotation"]}
 
+    def all_in_rotation(self, name: str, others: set[str]) -> bool:
+        return self.in_rotation(name) == others
+
 
 @contextlib.contextmanager
 def group(
@@ -52,17 +56,18 @@ def group(
     with contextlib.ExitStack() as stack:
         servers = {}
         for name in names:
-            others = {other: Peer(url=urls[other], key=API_KEY) for other in names if other != name}
+            peers = {other: Peer(url=urls[other], key=API_KEY) for other in names if other != name}
             installation = attacked(
                 folder / name,
                 ports=[ports[name]],
                 worker_apps=(worker_apps or {}).get(name, (WORKER,)),
-                **{"server_name": name, "peers": others} | changes,
+                **{"server_name": name, "peers": peers} | changes,
             )
             servers[name] = stack.enter_context(installation)
         made = Group(servers)
         for name in names:
-            wait_until(lambda name=name: made.in_rotation(name) == set(names) - {name}, within_s=30)
+            others = set(names) - {name}
+            wait_until(partial(made.all_in_rotation, name, others), within_s=30)
         yield made
 
 
