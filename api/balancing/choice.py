@@ -128,16 +128,18 @@ class Move:
 def moves(waiting: Sequence[Wanted], home: Load, peers: Sequence[Candidate], dice: Random) -> list[Move]:
     """Which of the jobs that wait here, in their order, would be done sooner elsewhere, and where.
 
-    The others stay, and are looked at again next time: nobody waits in a server's queue while another has
-    nothing to do.
+    The others stay, and are looked at again next time. That is also what a job does that a peer without room
+    would finish sooner than one with room: to wait for a loaded model costs less than to load it once more.
     """
     typical = _typical_pace_ms([home, *(peer.standing.load for peer in peers)])
     here = Standing(_without(home, waiting))
     roomy = [peer for peer in peers if peer.standing.has_room(typical)]
     found = []
     for job in waiting:
+        if not roomy:
+            break
         finish_s = {
-            peer.name: peer.standing.finish_s(job, typical) for peer in roomy if job.job_id in peer.able
+            peer.name: peer.standing.finish_s(job, typical) for peer in peers if job.job_id in peer.able
         }
         before_s = min(here.finish_s(job, typical), min(finish_s.values(), default=math.inf) + ALIKE_S)
         best = _emptier([peer for peer in roomy if finish_s.get(peer.name, math.inf) < before_s], dice)

@@ -97,6 +97,14 @@ def test_a_peer_that_must_load_the_model_goes_before_one_where_waiting_takes_lon
     assert given(jobs(1), load(open_jobs=99), cold, warm) == {"0": 1}
 
 
+def test_a_job_stays_while_a_peer_without_room_would_finish_it_sooner_than_one_with_room() -> None:
+    full = load(open_jobs=SLOTS + 44)
+    home = load(open_jobs=400)
+
+    assert given(jobs(1), home, full, load(loaded=(), load_s=30.0)) == {}
+    assert given(jobs(1), home, full, load(loaded=(), load_s=5.0)) == {"1": 1}
+
+
 def test_a_peer_that_is_nearer_goes_before_one_that_is_far() -> None:
     waiting = jobs(1)
     candidates = peers(load(), load(), able=waiting)
