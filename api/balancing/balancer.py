@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from api.balancing.carried import Carried, How
 from api.balancing.carrying import Carrier
-from api.balancing.choice import Candidate, Move, Wanted, moves
+from api.balancing.choice import UNKNOWN_PACE_MS, Candidate, Move, Wanted, moves
 from api.balancing.facts import can_make, load_of
 from api.balancing.neighbour import Neighbour
 from api.balancing.peers import Peers
@@ -34,7 +34,7 @@ from shared.settings import Peer, Settings
 logger = logging.getLogger(__name__)
 
 ROUND_S = 0.5
-SOONEST_ROUND_S = 0.02
+SOONEST_ROUND_S = 0.05
 LOOK_AT_PEERS_S = 1.0
 MOST_REMEMBERED = 10_000
 FLAWED_SHARE = 0.5
@@ -124,6 +124,8 @@ class Balancer:
         for name, peer in known.items():
             if name not in self._neighbours:
                 await self._meet(name, peer, gateway.settings)
+        for neighbour in self.neighbours:
+            neighbour.peers = len(known)
 
     async def _meet(self, name: str, peer: Peer, settings: Settings) -> None:
         hosts = (*settings.allow_private_hosts, urlsplit(peer.url).hostname or "")
@@ -140,7 +142,7 @@ class Balancer:
 
     async def _round(self) -> None:
         ready = [each for each in self.neighbours if each.is_in_rotation]
-        if not ready:
+        if not any(each.standing().has_room(UNKNOWN_PACE_MS) for each in ready):
             return
         gateway = self._gateway()
         here = await gateway.ledger.run(ledger.load())
@@ -205,6 +207,7 @@ class Balancer:
             await self._carrier.see_through(carried, neighbour)
         except Exception:
             logger.exception("job not carried any more", extra={"job_id": job.job_id})
+            await self._carrier.give_back(claim)
         finally:
             del self._carried[token]
             neighbour.sends_not(token)

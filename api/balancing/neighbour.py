@@ -26,9 +26,11 @@ LOOK_EVERY_S = 1.0
 SOONEST_LOOK_S = 0.05
 """Jobs that end together are asked after together."""
 ANSWER_S = 3.0
-HAND_OVER_S = 10.0
+HAND_OVER_S = 6.0
 """Pictures travel too."""
-STALE_S = 4.0
+STALE_AFTER = 2
+"""Looks that may fail."""
+MANY = 25
 MOST_SKEW_S = 60.0
 LEAST_NETWORK_S = 0.05
 ROUND_TRIPS = 3
@@ -61,6 +63,8 @@ class Neighbour:
         """`here`: this server's name; `outbound`: the way to the files that it makes."""
         self.name, self.peer, self.outbound = name, peer, outbound
         self.breaker = Breaker()
+        self.peers = 1
+        """How many there are, this one included."""
         self.state: ServerState | None = None
         self.models: dict[str, str] = {}
         self.carried: dict[int, Carried] = {}
@@ -83,7 +87,7 @@ class Neighbour:
 
     @property
     def is_in_rotation(self) -> bool:
-        is_fresh = time.monotonic() - self._heard_at < STALE_S
+        is_fresh = time.monotonic() - self._heard_at < STALE_AFTER * self._rest_s(longest=True) + ANSWER_S
         return not self.flaw and is_fresh and self.breaker.lets_through
 
     @property
@@ -115,12 +119,10 @@ class Neighbour:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await self._exchange()
-            if not self.carried and not self.breaker.is_closed:
-                await asyncio.sleep(LOOK_EVERY_S)
             self._look.clear()
+            await self._exchange()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), LOOK_EVERY_S * random.uniform(0.8, 1.2))
+                await asyncio.wait_for(self._look.wait(), self._rest_s())
             await asyncio.sleep(SOONEST_LOOK_S)
 
     async def hand_over(self, order: HandOver, token: str) -> int:
@@ -151,6 +153,11 @@ class Neighbour:
     async def close(self) -> None:
         await self._client.aclose()
 
+    def _rest_s(self, *, longest: bool = False) -> float:
+        """Until it is asked again. Many peers are asked less often, but for those that have jobs of ours."""
+        factor = 1.0 if self.carried else max(1.0, self.peers / MANY)
+        return LOOK_EVERY_S * factor * (1.2 if longest else random.uniform(0.8, 1.2))
+
     async def _exchange(self) -> None:
         asked, began = list(self.carried)[:MOST_JOBS], time.monotonic()
         try:
@@ -158,7 +165,7 @@ class Neighbour:
             content = await self._send(f"{PATH}/state", question.model_dump_json())
             state = _state(content)
         except (PeerAway, PeerRefused) as exc:
-            self._judge(exc.detail)
+            self._judge(exc.detail, since=self._heard_at)
             return
         except Exception:
             logger.exception("peer not asked", extra={"peer": self.name})
@@ -174,15 +181,15 @@ class Neighbour:
         if state.models is not None:
             self.models, self._models_version = state.models, state.models_version
         self._sent = {token: sent for token, sent in self._sent.items() if sent[1] > began}
-        self._judge(_flaw(state, time.time() - self._round_trip_s / 2))
+        self._judge(_flaw(state, time.time() - self._round_trip_s / 2), since=now)
         for remote_id in asked:
             if carried := self.carried.get(remote_id):
                 carried.hear(state.jobs.get(remote_id))
 
-    def _judge(self, flaw: str) -> None:
+    def _judge(self, flaw: str, since: float) -> None:
         """Its way into rotation and out of it is told once."""
         if flaw and not self.flaw:
-            self._flawed_at = time.monotonic()
+            self._flawed_at = since
         if flaw != self.flaw:
             fields = {"peer": self.name, "url": self.peer.url}
             if flaw:
