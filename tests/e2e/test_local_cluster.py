@@ -1,6 +1,8 @@
 """Several servers on one machine, as `make run-cluster` starts them."""
 
+import json
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tests.support.pictures import download_picture
 from tests.support.processes import LocalCluster, running_cluster
 from tests.support.waiting import wait_until
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 BURST = 12
 SLOTS = 2
 """So few that most of a burst has to wait somewhere."""
@@ -39,6 +42,8 @@ def test_a_burst_at_one_server_is_made_by_both_and_sigterm_ends_all(tmp_path: Pa
             assert answer["output"][0].startswith(cluster.url)
             assert download_picture(answer["output"][0]).size == (64, 64)
 
+        assert readme_answer(cluster)["meta"]["server"] in ("server-1", "server-2")
+
         before = gateways(cluster)
         before[-1].kill()
         wait_until(lambda: len(after := gateways(cluster)) == 2 and after != before)
@@ -48,6 +53,15 @@ def test_a_burst_at_one_server_is_made_by_both_and_sigterm_ends_all(tmp_path: Pa
         cluster.launcher.send_signal(signal.SIGTERM)
 
         assert not psutil.wait_procs(processes, timeout=15)[1]
+
+
+def readme_answer(cluster: LocalCluster) -> dict[str, Any]:
+    """To the request that the README shows for several servers."""
+    section = README.read_text().split("## Several servers")[1]
+    command = section.split("```sh\n")[1].split("```")[0].replace("http://127.0.0.1:8000", cluster.url)
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=True)
+    answer: dict[str, Any] = json.loads(ran.stdout)
+    return answer
 
 
 def gateways(cluster: LocalCluster) -> list[psutil.Process]:
