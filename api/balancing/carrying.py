@@ -6,10 +6,10 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from api.balancing.carried import Carried, End, How
 from api.balancing.neighbour import Neighbour
+from api.balancing.neighbourhood import Neighbourhood
 from api.balancing.wire import PATH, Callback, HandOver, Told
 from api.context import Gateway
 from shared import ledger
@@ -32,10 +32,16 @@ MOST_FILE_BYTES = 128 * 1024 * 1024
 class Carrier:
     """What all jobs that are carried by this gateway share."""
 
-    def __init__(self, gateway: Callable[[], Gateway], refused: Callable[[Claim, str], None]) -> None:
+    def __init__(
+        self,
+        gateway: Callable[[], Gateway],
+        refused: Callable[[Claim, str], None],
+        neighbourhood: Neighbourhood,
+    ) -> None:
         """`refused`: the job is not to go to that peer again."""
         self._gateway = gateway
         self._refused = refused
+        self._neighbourhood = neighbourhood
 
     async def see_through(self, carried: Carried, neighbour: Neighbour) -> None:
         """Returns when the job has ended here, or somebody else has it."""
@@ -118,9 +124,8 @@ class Carrier:
                 return
 
     async def _fetched(self, neighbour: Neighbour, urls: tuple[str, ...]) -> list[bytes]:
-        settings = self._gateway().settings
-        hosts = (*settings.allow_private_hosts, urlsplit(neighbour.peer.url).hostname or "")
-        limits = settings.model_copy(
+        hosts, outbound = await self._neighbourhood.outbound()
+        limits = self._gateway().settings.model_copy(
             update={
                 "allow_private_hosts": hosts,
                 "input_max_bytes": MOST_FILE_BYTES,
@@ -128,7 +133,7 @@ class Carrier:
             }
         )
         at_peer = [f"{neighbour.peer.url}{url}" if url.startswith("/") else url for url in urls]
-        return [await download(neighbour.outbound, url, limits) for url in at_peer]
+        return [await download(outbound, url, limits) for url in at_peer]
 
     async def _storage(self, spec: JobSpec) -> Storage:
         gateway = self._gateway()

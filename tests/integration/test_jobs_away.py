@@ -111,10 +111,8 @@ def test_its_gateway_hears_that_it_is_to_be_cancelled(store: Ledger, settings: S
     given = give(store, settings, away)
     store.run(ledger.cancel(away, "tenant"))
 
-    assert store.run(ledger.renew(settings, [Held(away, given.token, 0.0)])) == (
-        frozenset(),
-        {given.token},
-    )
+    lost, cancelled = store.run(ledger.renew(settings, [Held(away, given.token, 0.0)]))
+    assert (lost, cancelled) == (frozenset(), frozenset({given.token}))
 
 
 def test_what_came_back_to_stay_goes_to_no_peer_again(store: Ledger, settings: Settings) -> None:
