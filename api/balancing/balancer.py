@@ -40,6 +40,8 @@ MOST_REMEMBERED = 10_000
 FLAWED_SHARE = 0.5
 """Of a lease: a peer that can't be relied on for so long loses the jobs that it was given."""
 CLOSING_S = 3.0
+PARTING_S = 0.1
+NO_PEER = "it is no peer any more"
 
 
 class Balancer:
@@ -120,7 +122,7 @@ class Balancer:
             logger.error("peers can't be read", extra={"reason": exc.detail})
             return
         for name in [name for name, each in self._neighbours.items() if known.get(name) != each.peer]:
-            await self._forget(name)
+            self._forget(name)
         for name, peer in known.items():
             if name not in self._neighbours:
                 await self._meet(name, peer, gateway.settings)
@@ -131,11 +133,17 @@ class Balancer:
         neighbour = self._neighbours[name] = Neighbour(name, peer, settings.server_name, outbound)
         self._watching[name] = asyncio.create_task(neighbour.run(), name=f"peer-{name}")
 
-    async def _forget(self, name: str) -> None:
+    def _forget(self, name: str) -> None:
         neighbour = self._neighbours.pop(name)
-        for carried in neighbour.carried.values():
-            carried.end(How.GONE, "it is no peer any more")
+        for carried in neighbour.given.values():
+            carried.end(How.GONE, NO_PEER)
         self._watching.pop(name).cancel()
+        self.beside(self._part_from(neighbour))
+
+    async def _part_from(self, neighbour: Neighbour) -> None:
+        """When it has been told to stop what it makes."""
+        while neighbour.is_busy:
+            await asyncio.sleep(PARTING_S)
         await neighbour.close()
 
     async def _round(self) -> None:
@@ -200,13 +208,15 @@ class Balancer:
         if claim is None:
             neighbour.sends_not(token)
             return
-        carried = self._carried[token] = Carried(claim)
+        carried = self._carried[token] = neighbour.given[token] = Carried(claim)
+        if self._neighbours.get(neighbour.name) is not neighbour:
+            carried.end(How.GONE, NO_PEER)
         try:
             await self._carrier.see_through(carried, neighbour)
         except Exception:
             logger.exception("job not carried any more", extra={"job_id": job.job_id})
         finally:
-            del self._carried[token]
+            del self._carried[token], neighbour.given[token]
             neighbour.sends_not(token)
 
     def _remember_refusal(self, claim: Claim, peer: str) -> None:

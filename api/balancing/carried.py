@@ -42,6 +42,8 @@ class Carried:
     progress: float = 0.0
     is_lost: bool = False
     """The lease: whatever comes now is too late."""
+    remote_id: int | None = None
+    """The job's id at the peer, once it has it."""
     ended: asyncio.Future[End] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property

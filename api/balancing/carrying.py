@@ -52,6 +52,8 @@ class Carrier:
             await self._finish(carried.claim, JobState.CANCELLED, ledger.CANCELLED)
         elif end.how in (How.NOT_MADE, How.GONE, How.CLOSING):
             await self._give_back(carried.claim, stays=end.how is How.NOT_MADE)
+        if end.how in (How.CANCELLED, How.LOST, How.GONE) and carried.remote_id is not None:
+            await neighbour.cancel(carried.remote_id)  # last: nobody waits for one that does not answer
 
     async def _end_of(self, carried: Carried, neighbour: Neighbour) -> End:
         try:
@@ -61,14 +63,12 @@ class Carrier:
             return End(How.GONE, str(exc))
         fields = {"job_id": carried.claim.job_id, "peer": neighbour.name, "remote_id": remote_id}
         logger.info("job given to a peer", extra=fields)
+        carried.remote_id = remote_id
         neighbour.carried[remote_id] = carried
         try:
-            end = await carried.ended
+            return await carried.ended
         finally:
             del neighbour.carried[remote_id]
-        if end.how in (How.CANCELLED, How.LOST, How.GONE):
-            await neighbour.cancel(remote_id)
-        return end
 
     async def _order(self, claim: Claim) -> HandOver:
         """Nothing of the client's goes there but what makes the pictures."""
