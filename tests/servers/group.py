@@ -3,7 +3,9 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from deploy.ports import free_port
 from shared.api_keys import ApiKey, Role, digest
 from shared.settings import Peer
 from tests.chaos.installation import API_KEY, WORKER, Installation, attacked
+from tests.chaos.members import nursery
 from tests.support.waiting import wait_until
 
 ROOT = "/api/v1/enterprise"
@@ -49,7 +52,10 @@ class Group:
         able = {name for name, server in self.servers.items() if any(w.wanted for w in server.workers)}
         for name, server in self.servers.items():
             server.wait_until_whole(within_s)
-            wait_until(lambda name=name: self.in_rotation(name) == able - {name}, within_s)
+            wait_until(partial(self._sees, name, able - {name}), within_s)
+
+    def _sees(self, name: str, able: set[str]) -> bool:
+        return self.in_rotation(name) == able
 
     def all_in_rotation(self, name: str, others: set[str]) -> bool:
         return self.in_rotation(name) == others
@@ -68,21 +74,39 @@ def group(
     one of the usual, by server; `changes` are settings of all, `changes_of` those of one."""
     ports = {name: free_port() for name in names}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    common = {"api_keys_file": _keys_file(folder), "secret_key": "a secret of the tests"} | changes
-    with contextlib.ExitStack() as stack:
-        servers = {}
-        for name in names:
-            others = {other: Peer(url=urls[other], key=PEER_KEY) for other in names if other != name}
-            installation = attacked(
-                folder / name,
-                ports=[ports[name]],
-                worker_apps=(worker_apps or {}).get(name, (WORKER,)),
-                **{"server_name": name, "peers": others} | common | dict((changes_of or {}).get(name, {})),
-            )
-            servers[name] = stack.enter_context(installation)
+    common: dict[str, Any] = {
+        "api_keys_file": _keys_file(folder),
+        "secret_key": "a secret of the tests",
+    } | changes
+    installations = {}
+    for name in names:
+        others = {other: Peer(url=urls[other], key=PEER_KEY) for other in names if other != name}
+        installations[name] = attacked(
+            folder / name,
+            ports=[ports[name]],
+            worker_apps=(worker_apps or {}).get(name, (WORKER,)),
+            **common | {"server_name": name, "peers": others, **(changes_of or {}).get(name, {})},
+        )
+    with _all_of(installations) as servers:
         made = Group(servers)
         made.wait_until_whole()
         yield made
+
+
+@contextlib.contextmanager
+def _all_of(
+    installations: Mapping[str, contextlib.AbstractContextManager[Installation]],
+) -> Iterator[dict[str, Installation]]:
+    """Started side by side: most of a start is waiting."""
+    nursery()
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(installations)) as pool:
+
+        def enter(name: str) -> Installation:
+            installation = installations[name].__enter__()
+            stack.push(installations[name])
+            return installation
+
+        yield dict(zip(installations, pool.map(enter, installations), strict=True))
 
 
 def _keys_file(folder: Path) -> Path:
