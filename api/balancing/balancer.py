@@ -22,7 +22,7 @@ from api.balancing.carrying import Carrier
 from api.balancing.choice import UNKNOWN_PACE_MS, Candidate, Move, Wanted, moves
 from api.balancing.facts import can_make, load_ahead
 from api.balancing.neighbour import Neighbour
-from api.balancing.neighbourhood import Neighbourhood
+from api.balancing.neighbourhood import NO_PEER, Neighbourhood
 from api.context import Gateway
 from shared import ledger
 from shared.errors import LedgerUnavailable
@@ -155,14 +155,16 @@ class Balancer:
         if claim is None:
             neighbour.sends_not(token)
             return
-        carried = self._carried[token] = Carried(claim)
+        carried = self._carried[token] = neighbour.given[token] = Carried(claim)
+        if neighbour not in self.neighbourhood.all:
+            carried.end(How.GONE, NO_PEER)
         try:
             await self._carrier.see_through(carried, neighbour)
         except Exception:
             logger.exception("job not carried any more", extra={"job_id": job.job_id})
             await self._carrier.give_back(claim)
         finally:
-            del self._carried[token]
+            del self._carried[token], neighbour.given[token]
             neighbour.sends_not(token)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:

@@ -33,7 +33,7 @@ class Load(BaseModel):
     pace_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Wall-clock time per work unit, of all its workers together; None: it has not done anything yet."""
     job_pace_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """The same of one job that has a worker to itself, without the load of its model (`load_s` tells that)."""
+    """The same of one job that has a worker to itself; loads of models (`load_s`) left out."""
     workers: int = Field(ge=0)
     """Each with a GPU of its own."""
     slots: int = Field(ge=0)

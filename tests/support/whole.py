@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -36,6 +37,13 @@ def running_whole_cluster(folder: Path, webhook_schedule_s: str = "") -> Iterato
 @contextlib.contextmanager
 def running_tiny_cluster(folder: Path) -> Iterator[LocalCluster]:
     """The same under the same ids, of models that make nothing but noise, and that quickly."""
+    file = write_models_file(folder / "models.yaml", **tiny_models(folder))
+    with running_cluster(folder / "data", PRINTWORKS_MODELS_FILE=str(file)) as cluster:
+        yield cluster
+
+
+def tiny_models(folder: Path) -> dict[str, Any]:
+    """Saves those, as tables of models."""
     pipeline = tiny.stable_diffusion()
     # without attention where a picture has most positions, which would take most of the time
     pipeline.unet = tiny.unet(
@@ -47,14 +55,11 @@ def running_tiny_cluster(folder: Path) -> Iterator[LocalCluster]:
     motion_adapter().save_pretrained(folder / "motion")
     width = pipeline.text_encoder.config.hidden_size
     save_file({"sunset": torch.zeros(1, width)}, folder / "sunset.safetensors")
-    file = write_models_file(
-        folder / "models.yaml",
-        models={"demo": folder / "model", "flux": save_flux(folder / "flux")},
-        loras={"demo-floor": diffusers_lora(folder / "floor.safetensors", pipeline.unet)},
-        embeddings={"demo-sunset": folder / "sunset.safetensors"},
-        controlnets={"demo-canny": folder / "controlnet"},
-        motion_adapter=folder / "motion",
-        safety_checker=save_safety_checker(folder / "checker"),
-    )
-    with running_cluster(folder / "data", PRINTWORKS_MODELS_FILE=str(file)) as cluster:
-        yield cluster
+    return {
+        "models": {"demo": folder / "model", "flux": save_flux(folder / "flux")},
+        "loras": {"demo-floor": diffusers_lora(folder / "floor.safetensors", pipeline.unet)},
+        "embeddings": {"demo-sunset": folder / "sunset.safetensors"},
+        "controlnets": {"demo-canny": folder / "controlnet"},
+        "motion_adapter": folder / "motion",
+        "safety_checker": save_safety_checker(folder / "checker"),
+    }
