@@ -146,12 +146,12 @@ def said(server: Installation, event: str) -> list[dict[str, Any]]:
 def test_a_server_that_is_three_times_slower_gets_at_most_half_as_many_jobs(
     whole: Group, receiver: Receiver
 ) -> None:
-    work = Work(whole, receiver, steps=4)
-    work.send(24)  # so that all know how fast they are
+    work = Work(whole, receiver, steps=8)
+    work.send(12)  # so that all know how fast they are
     wait_until(lambda: len(receiver.requests) == len(work.ids), within_s=60)
     known = set(work.ids)
 
-    work.send(72)
+    work.send(64)
 
     work.reckon("slow server").require_clean()
     shares = Counter(server for job_id, server in work.made_by().items() if job_id not in known)
@@ -163,7 +163,7 @@ def test_a_server_that_dies_and_comes_back_costs_no_job(whole: Group, receiver: 
     second = whole.servers["second"]
 
     with streaming(work.traffic, 300, clients=32):
-        wait_until(lambda: len(receiver.requests) > 30, within_s=60)
+        wait_until(lambda: len(receiver.requests) > 30, within_s=60, every_s=0.1)
         wait_until(lambda: work.at("second"), within_s=20)
         lost = work.at("second")
         for member in second.members:
