@@ -301,7 +301,7 @@ class Fakes:
         load |= {"pace_ms": 1e-6, "job_pace_ms": 1e-6}
 
         def page(handler: BaseHTTPRequestHandler, over: Event) -> None:
-            told = self._told | {"load": load, "time_s": time.time() + ahead_s} | changes
+            told = self._told | {"name": "fake", "load": load, "time_s": time.time() + ahead_s} | changes
             told["jobs"] = dict.fromkeys(map(str, range(1, 1000)), jobs) if jobs else {}
             answer(json.dumps(told).encode())(handler, over)
 
@@ -324,6 +324,7 @@ OUT_OF_ROTATION: dict[str, tuple[Callable[[Fakes], Page], str]] = {
         lambda fakes: fakes.state(load=fakes._told["load"] | {"slots": 0}),
         "none of its GPU workers",
     ),
+    "namesake": (lambda fakes: fakes.state(name="first"), "it has this server's name, first"),
     "garbage": (lambda _: answer(b"<html>Welcome!</html>"), "what it answers makes no sense"),
     "half-garbage": (lambda fakes: fakes.state(load={}), "what it answers makes no sense"),
     "no-http": (lambda _: raw(b"nonsense"), "it does not answer (RemoteProtocolError)"),
