@@ -33,7 +33,7 @@ from shared.settings import Settings
 from shared.storage import FolderStorage, input_name
 from tests.support.jobs import make_spec
 from tests.support.models import write_models_file
-from tests.support.processes import environment_of, running, running_gateway
+from tests.support.processes import forked, running_gateway
 from tests.support.site import answer, running_site
 from tests.support.waiting import wait_until
 
@@ -365,7 +365,7 @@ def test_openapi_describes_text2img_with_its_fields(client: httpx.Client) -> Non
 
 def test_sigterm_answers_the_requests_that_wait(settings: Settings, tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
-    with running(commands.gateway().words, log, environment=environment_of(settings)) as process:
+    with forked(commands.gateway(), settings, log) as process:
         url = f"http://127.0.0.1:{settings.port}"
         wait_until(lambda: b"running on" in log.read_bytes())
         with ThreadPoolExecutor() as pool:

@@ -1,16 +1,21 @@
 """Forks processes from one that has done their imports: they are back in a second instead of seven.
 
-What runs in a fork is what `python -m` runs: nothing of ours was imported that reads settings. A line of JSON
-in is an order, a line out its process id.
+What runs in a fork is what `python -m` runs: nothing of ours was imported that reads settings. An order is a
+line of JSON on stdin, and so is its answer on stdout. See nursery.py for who gives the orders.
 """
 
+import gc
 import json
 import os
 import random
 import runpy
 import signal
 import sys
+from types import FrameType
 from typing import Any
+
+_ended: dict[int, int] = {}
+"""Exit codes by process ids."""
 
 
 def main() -> None:
@@ -21,21 +26,32 @@ def main() -> None:
     import worker.gpu.slot
     import worker.gpu.studio  # noqa: F401 - torch, diffusers and transformers, read once for all forks
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here: the kernel forgets them
-    print("ready", flush=True)
+    gc.freeze()  # else the first collection of each fork would copy all that they share
+    signal.signal(signal.SIGCHLD, _reap)
+    _say("ready")
     for line in sys.stdin:
         order: dict[str, Any] = json.loads(line)
-        if child := os.fork():
-            print(child, flush=True)
-        else:
+        if pid := order.get("ended"):
+            _say(_ended.get(pid))
+        elif not os.fork():
             _become(order)
             runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
             return
 
 
+def _reap(_number: int, _frame: FrameType | None) -> None:
+    """At once, so that who looks for a process that has ended finds none."""
+    try:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            _ended[found[0]] = os.waitstatus_to_exitcode(found[1])
+    except ChildProcessError:
+        return
+
+
 def _become(order: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
+    _say(os.getpid())
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
@@ -44,6 +60,10 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     sys.argv = [order["module"], *order["words"]]
     random.seed()
+
+
+def _say(what: object) -> None:
+    print(json.dumps(what), flush=True)
 
 
 if __name__ == "__main__":
