@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from deploy.demo.judge import judge
 from tests.support.pictures import download_picture, read_picture
-from tests.support.processes import LocalCluster, running_cluster
+from tests.support.processes import LocalCluster, require_that_nothing_outlives_make, running_cluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -26,7 +27,7 @@ def block(language: str) -> str:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with running_cluster(tmp_path_factory.mktemp("readme") / "data") as cluster:
+    with running_cluster(tmp_path_factory.mktemp("readme") / "data", by_make=True) as cluster:
         yield cluster
 
 
@@ -42,6 +43,11 @@ def test_the_request_gets_the_answer_that_the_readme_shows(cluster: LocalCluster
     assert answer["meta"] == shown["meta"]
     made = judge(download_picture(answer["output"][0]))
     assert (made.colour, made.background, made.shape) == ("red", "blue", "circle")
+
+
+def test_nothing_outlives_make_run(cluster: LocalCluster) -> None:
+    """The last one that asks for the cluster, which it ends."""
+    require_that_nothing_outlives_make(cluster, signal.SIGTERM)
 
 
 def test_every_file_that_the_documents_point_to_exists() -> None:

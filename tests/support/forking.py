@@ -5,6 +5,7 @@ line of JSON on stdin, and so is its answer on stdout. See nursery.py for who gi
 """
 
 import gc
+import importlib
 import json
 import os
 import random
@@ -14,18 +15,29 @@ import sys
 from types import FrameType
 from typing import Any
 
+IMPORTED = (
+    *("api.app", "api.connection", "uvicorn", "uvicorn.lifespan.on", "uvicorn.loops.uvloop"),
+    *("celery.apps.worker", "celery.bin.celery", "celery.concurrency.thread", "celery.worker.worker"),
+    *(
+        "celery.app.amqp",
+        "celery.app.control",
+        "celery.app.events",
+        "celery.app.log",
+        "celery.worker.consumer",
+    ),
+    *("kombu.transport.redis", "redis.asyncio", "worker.dispatcher.sender", "worker.process"),
+    *("worker.gpu.installing", "worker.gpu.loader", "worker.gpu.slot", "worker.gpu.studio"),
+    *("worker.gpu.attending", "worker.gpu.making", "worker.gpu.orders", "worker.gpu.watchdog"),
+)
+"""What our processes import, and with it torch, diffusers and transformers: all but their entry points."""
+
 _ended: dict[int, int] = {}
 """Exit codes by process ids."""
 
 
 def main() -> None:
-
-    import worker.dispatcher.sender
-    import worker.gpu.installing
-    import worker.gpu.loader
-    import worker.gpu.slot
-    import worker.gpu.studio  # noqa: F401 - torch, diffusers and transformers, read once for all forks
-
+    for module in IMPORTED:
+        importlib.import_module(module)
     gc.freeze()  # else the first collection of each fork would copy all that they share
     signal.signal(signal.SIGCHLD, _reap)
     _say("ready")
@@ -51,8 +63,8 @@ def _reap(_number: int, _frame: FrameType | None) -> None:
 def _become(order: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    _say(os.getpid())
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    _say(os.getpid())  # now it can be signalled, and its log be read
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)

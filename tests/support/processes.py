@@ -170,6 +170,16 @@ def running_cluster(data_dir: Path, *, by_make: bool = False, **variables: str) 
         launcher.wait(20)
 
 
+def require_that_nothing_outlives_make(cluster: LocalCluster, how: signal.Signals) -> None:
+    """When it is ended in this way."""
+    processes = cluster.processes()
+    assert len(processes) >= 6
+
+    cluster.launcher.send_signal(how)
+
+    assert not psutil.wait_procs(processes, timeout=15)[1]
+
+
 def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
