@@ -1,17 +1,13 @@
 # `make` alone lists the targets. Every target sets itself up first, in .venv, once.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
-DATA_DIR ?= ./data
-API_KEY ?= demo
-ALLOW_PRIVATE_HOSTS ?=
 ARGS ?=
-export HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS
+# Their defaults are in deploy/server.py, of the folder beside what runs in it.
+export HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS SERVERS
 
-.PHONY: help setup run demo test check bench chaos
+.PHONY: help setup run run-cluster demo test check bench chaos
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## Make .venv with everything that the project needs
 .venv/ready: pyproject.toml constraints.txt deploy/setup.sh
@@ -22,6 +18,9 @@ setup: .venv/ready ## Make .venv with everything that the project needs
 
 run: setup ## Start the cluster on this machine [HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS]
 	@exec .venv/bin/python -m deploy.local
+
+run-cluster: setup ## Start several servers that give each other jobs, to try loadbalancer out [SERVERS, and those of run]
+	@exec .venv/bin/python -m deploy.local_cluster
 
 demo: setup ## Start a cluster, turn one sentence into a picture, show the answer and the webhook
 	@exec .venv/bin/python -m deploy.demonstrate
@@ -36,5 +35,5 @@ check: setup ## Lint, format check, types and the boundaries between the parts
 chaos: setup ## Kill, pause, cut off and fill up everything under load, at length; one table [ARGS: names of scenarios]
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.chaos $(ARGS)
 
-bench: setup ## The engine and the whole cluster beside stock diffusers, as ratios [ARGS]
-	@.venv/bin/python -m tests.bench.engine $(ARGS) && .venv/bin/python -m tests.bench.throughput
+bench: setup ## The engine and the cluster beside stock diffusers, as ratios; how servers share jobs, simulated [ARGS]
+	@.venv/bin/python -m tests.bench.engine $(ARGS) && .venv/bin/python -m tests.bench.throughput && .venv/bin/python -m tests.bench.simulate

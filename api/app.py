@@ -90,7 +90,11 @@ def create_app(settings: Settings) -> FastAPI:
             metrics=Metrics(),
             balancer=balancer,
         )
-        listener = Listener(store, {DONE_CHANNEL: waiter.wake, BACK_CHANNEL: balancer.came_back})
+        heard = {
+            DONE_CHANNEL: [waiter.wake, balancer.calling_back.ended],
+            BACK_CHANNEL: [balancer.came_back],
+        }
+        listener = Listener(store, heard)
         listener.start()
         sweeper.start()
         is_seeded = await seeded(sweep_store, settings)

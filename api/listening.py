@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
@@ -19,8 +19,8 @@ POLL_S = 1.0
 class Listener:
     """A message can be lost while a connection is replaced: whoever listens must look by itself too."""
 
-    def __init__(self, store: AsyncLedger, heard: Mapping[str, Callable[[int], None]]) -> None:
-        """`heard`: what to do with a job's id, by channel."""
+    def __init__(self, store: AsyncLedger, heard: Mapping[str, Sequence[Callable[[int], None]]]) -> None:
+        """`heard`: who is told a job's id, by channel."""
         self._ledger = store
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
@@ -50,4 +50,5 @@ class Listener:
         while True:
             message = await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
             if message is not None:
-                self._heard[str(message["channel"])](int(message["data"]))
+                for tell in self._heard[str(message["channel"])]:
+                    tell(int(message["data"]))

@@ -76,7 +76,7 @@ class Syncing:
 
     async def _source(self, sync_key: str) -> tuple[str, tuple[PeersModel, ...]]:
         """The peer whose key this is, and what it has. The others are not waited for."""
-        peers = {each.name: each.peer for each in self.gateway.balancer.neighbours}
+        peers = {each.name: each.peer for each in self.gateway.balancer.neighbourhood.all}
         if not peers:
             raise BadRequest(NO_PEERS)
         async with httpx.AsyncClient(timeout=ASK_TIMEOUT_S, trust_env=False) as client:

@@ -1,6 +1,7 @@
 """Addresses of this machine: free ports, and ports that are taken."""
 
 import socket
+from contextlib import ExitStack
 
 from shared.errors import Misconfigured
 
@@ -13,6 +14,15 @@ def free_port(preferred: int = 0) -> int:
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_ports(count: int) -> list[int]:
+    """Of loopback, each another one."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def require_port(host: str, port: int) -> None:

@@ -1,6 +1,7 @@
-"""Tells whether the processes of one machine would do their part of a request."""
+"""Tells whether the processes of a server would do their part of a request."""
 
 import socket
+from collections.abc import Collection
 
 import httpx
 from kombu.exceptions import OperationalError
@@ -19,6 +20,7 @@ class Readiness:
     """Asks each process in its own way; never waits for longer than a moment."""
 
     def __init__(self, gateway_url: str, flower_url: str, redis_url: str) -> None:
+        self._gateway_url = gateway_url
         self._pages = {"gateway": f"{gateway_url}/health/ready", "flower": f"{flower_url}/healthcheck"}
         self._ledger = Ledger(redis_url)
         self._celery = make_celery(redis_url, "printworks-launcher")
@@ -27,6 +29,17 @@ class Readiness:
         if name in self._pages:
             return self._answers(self._pages[name])
         return self._follows_bells(name) if name == "dispatcher" else self._beats(pid)
+
+    def sees(self, peers: Collection[str], api_key: str) -> bool:
+        """Whether the gateway would give jobs to all of them."""
+        if not peers:
+            return True
+        url, body = f"{self._gateway_url}/api/v1/enterprise/peers", {"key": api_key}
+        try:
+            said = httpx.post(url, json=body, timeout=HTTP_TIMEOUT_S, trust_env=False).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return {each["name"] for each in said.get("peers", ()) if each["in_rotation"]} >= set(peers)
 
     def _answers(self, url: str) -> bool:
         try:

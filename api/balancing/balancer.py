@@ -15,26 +15,24 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
+from api.balancing.calling_back import CallingBack
 from api.balancing.carried import Carried, How
 from api.balancing.carrying import Carrier
-from api.balancing.choice import Candidate, Move, Wanted, moves
+from api.balancing.choice import UNKNOWN_PACE_MS, Candidate, Move, Wanted, moves
 from api.balancing.facts import can_make, load_of
 from api.balancing.neighbour import Neighbour
-from api.balancing.peers import Peers
+from api.balancing.neighbourhood import Neighbourhood
 from api.context import Gateway
 from shared import ledger
-from shared.errors import LedgerUnavailable, Misconfigured
+from shared.errors import LedgerUnavailable
 from shared.ledger import Claim, Leaver, ServerLoad
-from shared.outbound import Outbound
 from shared.registry import Snapshot
-from shared.settings import Peer, Settings
 
 logger = logging.getLogger(__name__)
 
 ROUND_S = 0.5
-SOONEST_ROUND_S = 0.02
+SOONEST_ROUND_S = 0.05
 LOOK_AT_PEERS_S = 1.0
 MOST_REMEMBERED = 10_000
 FLAWED_SHARE = 0.5
@@ -49,34 +47,25 @@ class Balancer:
         """`gateway`: as it is now."""
         self._gateway = gateway
         self._name = f"{platform.node()}-{os.getpid()}-carrier"
-        self._neighbours: dict[str, Neighbour] = {}
-        self._watching: dict[str, asyncio.Task[None]] = {}
+        self.neighbourhood = Neighbourhood(gateway)
+        self.calling_back = CallingBack(self.neighbourhood.outbound, self._beside)
         self._carried: dict[str, Carried] = {}
         self._carrying: set[asyncio.Task[None]] = set()
         self._refused: OrderedDict[tuple[int, str], None] = OrderedDict()
-        self._carrier = Carrier(gateway, self._remember_refusal)
+        self._carrier = Carrier(gateway, self._remember_refusal, self.neighbourhood)
         self._wake = asyncio.Event()
         self._dice = Random()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
-    def neighbours(self) -> tuple[Neighbour, ...]:
-        return tuple(self._neighbours.values())
-
-    @property
     def has_peers(self) -> bool:
-        return bool(self._neighbours)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """Of the peers: they may be private, because an operator has named them."""
-        return tuple(urlsplit(each.peer.url).hostname or "" for each in self.neighbours)
+        return bool(self.neighbourhood.all)
 
     async def start(self) -> None:
         with contextlib.suppress(LedgerUnavailable):
-            await self.look_at_peers()
+            await self.neighbourhood.look()
         for every_s, act in (
-            (LOOK_AT_PEERS_S, self.look_at_peers),
+            (LOOK_AT_PEERS_S, self.neighbourhood.look),
             (SOONEST_ROUND_S, self._rounds),
             (self._gateway().settings.beat_s / 2, self._beat),
         ):
@@ -88,18 +77,11 @@ class Balancer:
             carried.end(How.CLOSING)
         if self._carrying:
             await asyncio.wait(self._carrying, timeout=CLOSING_S)
-        tasks = [*self._tasks, *self._watching.values(), *self._carrying]
+        tasks = [*self._tasks, *self._carrying]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for neighbour in self.neighbours:
-            await neighbour.close()
-
-    def beside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it beside the request that asked for it."""
-        task = asyncio.create_task(work)
-        self._carrying.add(task)
-        task.add_done_callback(self._carrying.discard)
+        await self.neighbourhood.close()
 
     def nudge(self) -> None:
         """A job that may leave was accepted."""
@@ -107,40 +89,13 @@ class Balancer:
 
     def came_back(self, job_id: int) -> None:
         """A peer says that it has ended a job, which this gateway may be carrying."""
-        for neighbour in self.neighbours:
+        for neighbour in self.neighbourhood.all:
             if any(carried.claim.job_id == job_id for carried in neighbour.carried.values()):
                 neighbour.look_now()
 
-    async def look_at_peers(self) -> None:
-        """Raises `LedgerUnavailable`."""
-        gateway = self._gateway()
-        try:
-            known = await Peers(gateway.settings.peers, gateway.sealer, gateway.ledger).look()
-        except Misconfigured as exc:
-            logger.error("peers can't be read", extra={"reason": exc.detail})
-            return
-        for name in [name for name, each in self._neighbours.items() if known.get(name) != each.peer]:
-            await self._forget(name)
-        for name, peer in known.items():
-            if name not in self._neighbours:
-                await self._meet(name, peer, gateway.settings)
-
-    async def _meet(self, name: str, peer: Peer, settings: Settings) -> None:
-        hosts = (*settings.allow_private_hosts, urlsplit(peer.url).hostname or "")
-        outbound = await asyncio.to_thread(Outbound, hosts)
-        neighbour = self._neighbours[name] = Neighbour(name, peer, settings.server_name, outbound)
-        self._watching[name] = asyncio.create_task(neighbour.run(), name=f"peer-{name}")
-
-    async def _forget(self, name: str) -> None:
-        neighbour = self._neighbours.pop(name)
-        for carried in neighbour.carried.values():
-            carried.end(How.GONE, "it is no peer any more")
-        self._watching.pop(name).cancel()
-        await neighbour.close()
-
     async def _round(self) -> None:
-        ready = [each for each in self.neighbours if each.is_in_rotation]
-        if not ready:
+        ready = [each for each in self.neighbourhood.all if each.is_in_rotation]
+        if not any(each.standing().has_room(UNKNOWN_PACE_MS) for each in ready):
             return
         gateway = self._gateway()
         here = await gateway.ledger.run(ledger.load())
@@ -150,7 +105,7 @@ class Balancer:
         for job, neighbour in leaving:
             token = secrets.token_hex(16)
             neighbour.sends(token, job)
-            self.beside(self._carry(job, token, neighbour))
+            self._beside(self._carry(job, token, neighbour))
         if leaving and len(here.leavers) == ledger.MOST_LEAVERS:
             self.nudge()
 
@@ -205,9 +160,15 @@ class Balancer:
             await self._carrier.see_through(carried, neighbour)
         except Exception:
             logger.exception("job not carried any more", extra={"job_id": job.job_id})
+            await self._carrier.give_back(claim)
         finally:
             del self._carried[token]
             neighbour.sends_not(token)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
 
     def _remember_refusal(self, claim: Claim, peer: str) -> None:
         self._refused[claim.job_id, peer] = None
@@ -216,7 +177,7 @@ class Balancer:
 
     async def _beat(self) -> None:
         settings = self._gateway().settings
-        for neighbour in self.neighbours:
+        for neighbour in self.neighbourhood.all:
             if neighbour.flawed_s > FLAWED_SHARE * settings.lease_s:
                 for carried in neighbour.carried.values():
                     carried.end(How.GONE, neighbour.flaw)

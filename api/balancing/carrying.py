@@ -6,10 +6,10 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from api.balancing.carried import Carried, End, How
 from api.balancing.neighbour import Neighbour
+from api.balancing.neighbourhood import Neighbourhood
 from api.balancing.wire import PATH, Callback, HandOver, Told
 from api.context import Gateway
 from shared import ledger
@@ -23,6 +23,7 @@ from shared.storage import Storage
 
 logger = logging.getLogger(__name__)
 
+UNWANTED = (How.CANCELLED, How.LOST, How.GONE)
 RETRY_S = 1.0
 FETCH_S = 60.0
 MOST_FILE_BYTES = 128 * 1024 * 1024
@@ -31,44 +32,53 @@ MOST_FILE_BYTES = 128 * 1024 * 1024
 class Carrier:
     """What all jobs that are carried by this gateway share."""
 
-    def __init__(self, gateway: Callable[[], Gateway], refused: Callable[[Claim, str], None]) -> None:
+    def __init__(
+        self,
+        gateway: Callable[[], Gateway],
+        refused: Callable[[Claim, str], None],
+        neighbourhood: Neighbourhood,
+    ) -> None:
         """`refused`: the job is not to go to that peer again."""
         self._gateway = gateway
         self._refused = refused
+        self._neighbourhood = neighbourhood
 
     async def see_through(self, carried: Carried, neighbour: Neighbour) -> None:
         """Returns when the job has ended here, or somebody else has it."""
-        end = await self._end_of(carried, neighbour)
-        fields = {"job_id": carried.claim.job_id, "peer": neighbour.name}
-        if end.how is How.MADE and end.told is not None:
-            end = await self._bring(carried, neighbour, end.told)
-        logger.info(
-            "job not at the peer any more", extra=fields | {"how": end.how.name, "reason": end.reason}
-        )
-        self._gateway().metrics.jobs_given.labels(peer=neighbour.name, end=end.how.name.lower()).inc()
-        if end.how is How.GONE:  # what it may still make of the job is not waited for
-            self._refused(carried.claim, neighbour.name)
-        if end.how is How.CANCELLED:
-            await self._finish(carried.claim, JobState.CANCELLED, ledger.CANCELLED)
-        elif end.how in (How.NOT_MADE, How.GONE, How.CLOSING):
-            await self._give_back(carried.claim, stays=end.how is How.NOT_MADE)
-
-    async def _end_of(self, carried: Carried, neighbour: Neighbour) -> End:
+        claim, remote_id = carried.claim, None
+        fields = {"job_id": claim.job_id, "peer": neighbour.name}
         try:
-            order = await self._order(carried.claim)
-            remote_id = await neighbour.hand_over(order, carried.claim.token)
+            remote_id = await neighbour.hand_over(await self._order(claim), claim.token)
         except (PeerRefused, PeerAway, InputGone, OSError) as exc:
-            return End(How.GONE, str(exc))
-        fields = {"job_id": carried.claim.job_id, "peer": neighbour.name, "remote_id": remote_id}
-        logger.info("job given to a peer", extra=fields)
+            end = End(How.GONE, str(exc))
+        else:
+            logger.info("job given to a peer", extra=fields | {"remote_id": remote_id})
+            end = await self._end_of(carried, neighbour, remote_id)
+        logger.info("job left the peer", extra=fields | {"how": end.how.name, "reason": end.reason})
+        self._gateway().metrics.jobs_given.labels(peer=neighbour.name, end=end.how.name.lower()).inc()
+        await self._settle(claim, end, neighbour)
+        if remote_id is not None and end.how in UNWANTED:
+            await neighbour.cancel(remote_id)
+
+    async def _end_of(self, carried: Carried, neighbour: Neighbour, remote_id: int) -> End:
         neighbour.carried[remote_id] = carried
         try:
             end = await carried.ended
         finally:
             del neighbour.carried[remote_id]
-        if end.how in (How.CANCELLED, How.LOST, How.GONE):
-            await neighbour.cancel(remote_id)
+        if end.how is How.MADE and end.told is not None:
+            return await self._bring(carried, neighbour, end.told)
         return end
+
+    async def _settle(self, claim: Claim, end: End, neighbour: Neighbour) -> None:
+        """What is to be said to the ledger, if nothing was said yet."""
+        if end.how is How.CANCELLED:
+            await self._finish(claim, JobState.CANCELLED, ledger.CANCELLED)
+        elif end.how is How.GONE:  # what the peer may still make of it is not waited for
+            self._refused(claim, neighbour.name)
+            await self.give_back(claim)
+        elif end.how in (How.NOT_MADE, How.CLOSING):
+            await self.give_back(claim, stays=end.how is How.NOT_MADE)
 
     async def _order(self, claim: Claim) -> HandOver:
         """Nothing of the client's goes there but what makes the pictures."""
@@ -114,9 +124,8 @@ class Carrier:
                 return
 
     async def _fetched(self, neighbour: Neighbour, urls: tuple[str, ...]) -> list[bytes]:
-        settings = self._gateway().settings
-        hosts = (*settings.allow_private_hosts, urlsplit(neighbour.peer.url).hostname or "")
-        limits = settings.model_copy(
+        hosts, outbound = await self._neighbourhood.outbound()
+        limits = self._gateway().settings.model_copy(
             update={
                 "allow_private_hosts": hosts,
                 "input_max_bytes": MOST_FILE_BYTES,
@@ -124,7 +133,7 @@ class Carrier:
             }
         )
         at_peer = [f"{neighbour.peer.url}{url}" if url.startswith("/") else url for url in urls]
-        return [await download(neighbour.outbound, url, limits) for url in at_peer]
+        return [await download(outbound, url, limits) for url in at_peer]
 
     async def _storage(self, spec: JobSpec) -> Storage:
         gateway = self._gateway()
@@ -140,7 +149,8 @@ class Carrier:
         if finished.is_mine:
             await asyncio.to_thread(gateway.storage.drop_inputs, claim.spec.file_prefix)
 
-    async def _give_back(self, claim: Claim, *, stays: bool) -> None:
+    async def give_back(self, claim: Claim, *, stays: bool = False) -> None:
+        """Into this server's queue. `stays`: no other server is to make it."""
         released = await self._insist(ledger.release(claim.job_id, claim.token, stays=stays))
         if released.bell_wanted:
             self._gateway().bell.ring(GPU_QUEUE)

@@ -1,18 +1,23 @@
-"""Which server would finish a job first. Pure: no clock, no network, no ledger; its dice are an argument."""
+"""Which server would finish a job first. Pure: no clock, no network, no ledger; its dice are an argument.
+
+Its constants are what `tests.bench.simulate` says is best: docs/PERFORMANCE.md.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FEW = 8
-"""Servers that are all compared. Of more, two are drawn: who compares all of many picks what others pick."""
+ALIKE_S = 1.0
+"""Finishing times that differ by less are the same: what is known of peers is about that old."""
 DRAWN = 2
-HORIZON_S = 4.0
-"""A server with so much to do gets no more: what is given is hard to take back, and speeds change."""
+"""Of peers that are alike, and the emptier of them gets the job: who compares all picks what others pick."""
+HORIZON_S = 10.0
+"""A peer where jobs wait so long gets no more: what is given is hard to take back, and speeds change."""
 UNKNOWN_PACE_MS = 0.1
 """Per work unit, while no server has done anything yet."""
 UNKNOWN_LOAD_S = 10.0
@@ -28,13 +33,15 @@ class Load(BaseModel):
     pace_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Wall-clock time per work unit, of all its workers together; None: it has not done anything yet."""
     job_pace_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """The same of one job while it is made."""
+    """The same of one job while it is made; without the load of its model, which `load_s` tells."""
     slots: int = Field(ge=0)
     """Jobs that its workers can hold at a time; 0: none of them lives."""
     open_jobs: int = Field(ge=0)
     """Jobs that wait or run there."""
     loaded: frozenset[str] = frozenset()
     """Ids of the models that a worker has loaded."""
+    warmth: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    """Share of the workers that have loaded a model, by its id; None: all have what one has."""
     load_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """How long it takes to load a model there."""
 
@@ -67,25 +74,36 @@ class Standing:
     def open_jobs(self) -> int:
         return self.load.open_jobs + self.sent_jobs
 
+    @property
+    def fullness(self) -> float:
+        return self.open_jobs / self.load.slots
+
     def wait_s(self, typical_pace_ms: float) -> float:
-        """Until a job that comes now is begun. What is ahead of it counts as far as the slots are taken."""
+        """Until a job that comes now is begun: until so many have ended that a slot is free."""
         if self.load.slots == 0:
             return math.inf
+        if self.open_jobs < self.load.slots:
+            return 0.0
         pace_ms = self.load.pace_ms or typical_pace_ms
-        taken = min(1.0, self.open_jobs / self.load.slots)
-        return (self.load.work_left + self.sent_work) * pace_ms / 1000 * taken
+        ahead = (self.open_jobs - self.load.slots + 1) / self.open_jobs
+        return (self.load.work_left + self.sent_work) * ahead * pace_ms / 1000
 
     def finish_s(self, job: Wanted, typical_pace_ms: float) -> float:
         """Until the job would be done."""
-        pace_ms = self.load.job_pace_ms or self.load.pace_ms or typical_pace_ms
-        is_cold = job.model_id not in self.load.loaded
-        cold_s = (self.load.load_s or UNKNOWN_LOAD_S) if is_cold else 0.0
-        return self.wait_s(typical_pace_ms) + job.cost * pace_ms / 1000 + cold_s + self.network_s
+        pace_ms = self.load.job_pace_ms or (self.load.pace_ms or typical_pace_ms) * self.load.slots
+        making_s = job.cost * pace_ms / 1000
+        return self.wait_s(typical_pace_ms) + self.cold_s(job) + making_s + self.network_s
+
+    def cold_s(self, job: Wanted) -> float:
+        """To load the model, by the chance that the worker which takes the job has not."""
+        if self.load.warmth is None:
+            warmth = float(job.model_id in self.load.loaded)
+        else:
+            warmth = self.load.warmth.get(job.model_id, 0.0)
+        return (1 - warmth) * (self.load.load_s or UNKNOWN_LOAD_S)
 
     def has_room(self, typical_pace_ms: float) -> bool:
         """Whether it can use more work soon."""
-        if self.open_jobs < self.load.slots:
-            return True
         return self.wait_s(typical_pace_ms) < HORIZON_S
 
 
@@ -110,28 +128,34 @@ class Move:
 def moves(waiting: Sequence[Wanted], home: Load, peers: Sequence[Candidate], dice: Random) -> list[Move]:
     """Which of the jobs that wait here, in their order, would be done sooner elsewhere, and where.
 
-    The others stay, and are looked at again next time: nobody waits in a server's queue while another has
-    nothing to do.
+    The others stay, and are looked at again next time. That is also what a job does that a peer without room
+    would finish sooner than one with room: to wait for a loaded model costs less than to load it once more.
     """
     typical = _typical_pace_ms([home, *(peer.standing.load for peer in peers)])
     here = Standing(_without(home, waiting))
+    roomy = [peer for peer in peers if peer.standing.has_room(typical)]
     found = []
     for job in waiting:
-        open_ones = [peer for peer in peers if job.job_id in peer.able and peer.standing.has_room(typical)]
-        best = _first_done(job, open_ones, typical, dice)
-        if best and best.standing.finish_s(job, typical) < here.finish_s(job, typical):
-            best.standing.send(job)
-            found.append(Move(job, best.name))
-        else:
+        if not roomy:
+            break
+        finish_s = {
+            peer.name: peer.standing.finish_s(job, typical) for peer in peers if job.job_id in peer.able
+        }
+        before_s = min(here.finish_s(job, typical), min(finish_s.values(), default=math.inf) + ALIKE_S)
+        best = _emptier([peer for peer in roomy if finish_s.get(peer.name, math.inf) < before_s], dice)
+        if not best:
             here.send(job)
+            continue
+        best.standing.send(job)
+        found.append(Move(job, best.name))
+        if not best.standing.has_room(typical):
+            roomy.remove(best)
     return found
 
 
-def _first_done(
-    job: Wanted, peers: Sequence[Candidate], typical_pace_ms: float, dice: Random
-) -> Candidate | None:
-    drawn = dice.sample(peers, len(peers) if len(peers) <= FEW else DRAWN)  # shuffled: ties are random
-    return min(drawn, key=lambda peer: peer.standing.finish_s(job, typical_pace_ms), default=None)
+def _emptier(alike: Sequence[Candidate], dice: Random) -> Candidate | None:
+    drawn = dice.sample(alike, min(DRAWN, len(alike)))  # in random order, and so are ties
+    return min(drawn, key=lambda peer: peer.standing.fullness, default=None)
 
 
 def _without(home: Load, waiting: Sequence[Wanted]) -> Load:

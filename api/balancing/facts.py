@@ -16,7 +16,7 @@ Abilities = Mapping[str, str]
 def load_of(here: ServerLoad) -> Load:
     """Of the server whose ledger says that."""
     workers = [json.loads(facts) for facts in here.workers]
-    loads_s = [worker["load_s"] for worker in workers if worker["load_s"]]
+    loads_s = [load_s for worker in workers if (load_s := worker.get("load_s"))]
     return Load(
         work_left=here.work_left,
         pace_ms=here.pace_ms,

@@ -11,7 +11,7 @@ from api.wire.s3 import DeployType
 from shared import ledger
 from shared.api_keys import ApiKey
 from shared.broker import GPU_QUEUE
-from shared.errors import BadRequest, JobNotFound, ModelNotFound
+from shared.errors import BadRequest, EntryGone, JobNotFound, ModelNotFound, Overloaded
 from shared.jobs import (
     Dialect,
     FilmSpec,
@@ -78,7 +78,11 @@ async def take(gateway: Gateway, key: ApiKey, order: HandOver) -> Job:
     bound = _bound(spec, await gateway.registry.look(), gateway)
     bound = bound.model_copy(update={"inputs": await _inputs(gateway, key, order)})
     call = ledger.accept(bound, key, gateway.settings, idempotency_key=sent_as, digest="")
-    accepted = await gateway.ledger.run(call)
+    try:
+        accepted = await gateway.ledger.run(call)
+    except (Overloaded, EntryGone):
+        gateway.storage.drop_inputs(spec.file_prefix)
+        raise
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
     if accepted.is_new:

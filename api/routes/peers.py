@@ -38,8 +38,8 @@ class AddPeer(PeerName):
 @router.post("/peers", openapi_extra=json_body(), summary="The other servers, and how they are")
 async def peers(request: Request) -> JSONResponse:
     gateway, _ = await administered(request)
-    await gateway.balancer.look_at_peers()
-    shown = [_shown(each) for each in gateway.balancer.neighbours]
+    await gateway.balancer.neighbourhood.look()
+    shown = [_shown(each) for each in gateway.balancer.neighbourhood.all]
     return JSONResponse({"status": "success", "name": gateway.settings.server_name, "peers": shown})
 
 
@@ -49,7 +49,7 @@ async def add_peer(request: Request) -> JSONResponse:
     gateway, caller = await administered(request)
     wanted = parse(AddPeer, caller.body)
     await _peers(gateway).add(wanted.name, Peer(url=wanted.url, key=wanted.peer_key))
-    await gateway.balancer.look_at_peers()
+    await gateway.balancer.neighbourhood.look()
     return JSONResponse({"status": "success", "message": "Peer added successfully"})
 
 
@@ -58,7 +58,7 @@ async def remove_peer(request: Request) -> JSONResponse:
     """What it has is taken back."""
     gateway, caller = await administered(request)
     await _peers(gateway).remove(parse(PeerName, caller.body).name)
-    await gateway.balancer.look_at_peers()
+    await gateway.balancer.neighbourhood.look()
     return JSONResponse({"status": "success", "message": "Peer removed successfully"})
 
 

@@ -6,17 +6,16 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
-from api.balancing.calling_back import call, is_signed
+from api.balancing.calling_back import is_signed
 from api.balancing.carrying import callback_secret
 from api.balancing.receiving import state, take
-from api.balancing.wire import PATH, Callback, HandedOver, HandOver, Question
+from api.balancing.wire import PATH, HandedOver, HandOver, Question
 from api.body import Caller, authenticate
 from api.context import Gateway, gateway_of
 from api.errors import ForPrograms
 from api.routes.documented import json_body
 from shared import ledger
 from shared.errors import BadRequest, JobNotFound, NotAllowed
-from shared.jobs import Job
 
 router = APIRouter(prefix=PATH, tags=["peers"], route_class=ForPrograms)
 
@@ -39,7 +38,7 @@ async def handed_over(request: Request) -> JSONResponse:
     gateway, caller = await _from_peer(request)
     order = _read(HandOver, caller)
     job = await take(gateway, caller.key, order)
-    gateway.balancer.beside(_call_back(gateway, job, order.callback))
+    gateway.balancer.calling_back.expect(job.id, order.callback)
     return JSONResponse(HandedOver(id=job.id).model_dump())
 
 
@@ -55,13 +54,6 @@ async def back(request: Request, job_id: int) -> JSONResponse:
         raise NotAllowed("The signature is not the one of this job.")
     await gateway.ledger.run(ledger.came_back(job_id))
     return JSONResponse({"status": "success"})
-
-
-async def _call_back(gateway: Gateway, job: Job, callback: Callback) -> None:
-    ended = await gateway.waiter.wait(job, gateway.settings.job_deadline_s)
-    if ended.state.is_terminal:
-        hosts = (*gateway.settings.allow_private_hosts, *gateway.balancer.hosts)
-        await call(callback, job.id, hosts)
 
 
 async def _from_peer(request: Request) -> tuple[Gateway, Caller]:

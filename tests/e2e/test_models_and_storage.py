@@ -113,7 +113,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         running_cluster(
             folder / "data",
             PRINTWORKS_HUB_URL=hub.url,
-            PRINTWORKS_PEERS=json.dumps({"first": first}),
+            PRINTWORKS_PEERS=json.dumps({"first": {"url": first, "key": "demo"}}),
             PRINTWORKS_LEASE_S="3",
             PRINTWORKS_BEAT_S="0.5",
         ) as cluster,

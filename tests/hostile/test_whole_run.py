@@ -42,6 +42,8 @@ PLANTED = {
     "token of a bad address": "planted0token0of0a0bad0address",
     "token of a webhook": "planted0token0in0a0webhooks0url",
     "token of the hub": "hf_planted0token0of0the0hub",
+    "key of a peer": "planted0key0of0a0peer",
+    "key of a peer that was added": "planted0key0of0a0peer0that0was0added",
     "key of another server": "planted0key0of0another0server",
     "wrong S3 secret": "planted0wrong0s3/secret+of0a0bucket",
 }
@@ -149,7 +151,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             PRINTWORKS_API_KEYS_FILE=str(keys),
             PRINTWORKS_SECRET_KEY=PLANTED["secret that seals"],
             PRINTWORKS_HUB_URL=hub.url,
-            PRINTWORKS_PEERS=json.dumps({"first": site.url}),
+            PRINTWORKS_PEERS=json.dumps({"first": {"url": site.url, "key": PLANTED["key of a peer"]}}),
         ) as cluster,
     ):
         hub.gated, hub.token = {"owner/style"}, PLANTED["token of the hub"]
@@ -172,6 +174,9 @@ def _live_through(run: Run) -> None:
     _load_models(run)
     _use_buckets(run)
     _write_lines(run)
+    added = {"name": "second", "url": run.site.url, "peer_key": PLANTED["key of a peer that was added"]}
+    assert run.post("add_peer", **added)["status"] == "success"
+    assert len(run.post("peers")["peers"]) == 2
     assert run.post("sync_models", sync_key=PLANTED["key of another server"])["status"] == "error"
     for path in ("/metrics", "/openapi.json", "/docs", "/health/ready"):
         assert run.ask("GET", path).status_code == 200

@@ -20,6 +20,7 @@ from shared.ledger import Ledger
 from shared.registry import Entry, ModelKind
 from shared.registry.file import read_models
 from shared.settings import DEMO, Settings
+from shared.settings import Peer as OtherServer
 from tests.support.installing import wanted
 from tests.support.processes import running_gateway
 from tests.support.receiver import running_drip
@@ -199,7 +200,9 @@ def here(other: tuple[str, Settings], settings: Settings, store: Ledger, tmp_pat
                 "api_keys_file": keys_file(tmp_path),
                 "api_key": None,
                 "models_file": tmp_path / "models.yaml",
-                "peers": {"slow": drip, "other": f"{other[0]}/"},
+                "peers": {
+                    name: OtherServer(url=url, key="?") for name, url in (("slow", drip), ("other", other[0]))
+                },
                 "secret_key": "a secret of the tests",
                 "sync_wait_s": 0.0,
             }

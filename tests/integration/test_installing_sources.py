@@ -214,7 +214,7 @@ def keyed(page: Page) -> Page:
 
 
 def from_peer(workshop: Workshop, kind: ModelKind, url: str, entry_id: str, key: str = KEY) -> LoadSpec:
-    return wanted(kind, Origin.PEER, url, workshop.sealer.seal(key), peer_entry=entry_id)
+    return wanted(kind, Origin.PEER, url, workshop.sealer.seal(json.dumps([url, key])), peer_entry=entry_id)
 
 
 def test_a_model_of_a_peer_is_copied_with_what_is_known_of_it(tmp_path: Path, lora: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_model_of_a_peer_is_copied_with_what_is_known_of_it(tmp_path: Path, lo
         ]
     models = {entry.entry_id: (entry, there.installer.place_of(entry)) for entry in entries}
     with running_peer(models) as (peer, _):
-        here = Workshop(tmp_path / "here", peers={"b": f"{peer.url}/"}, allow_private_hosts=())
+        here = Workshop(tmp_path / "here", allow_private_hosts=())
         copies = [here.install(from_peer(here, entry.kind, peer.url, entry.entry_id)) for entry in entries]
 
     for copied, entry in zip(copies, entries, strict=True):
@@ -237,15 +237,15 @@ def test_a_model_of_a_peer_is_copied_with_what_is_known_of_it(tmp_path: Path, lo
     load_checkpoint("it", here.installer.place_of(copies[1]), Precision.choose("cpu", "fp32"), Tuning())
 
 
-def test_a_peer_is_told_apart_from_a_stranger_in_the_private_network(tmp_path: Path, lora: Path) -> None:
+def test_a_server_that_no_gateway_of_ours_has_named_is_not_asked(tmp_path: Path, lora: Path) -> None:
     there = Workshop(tmp_path / "there")
     lora.rename(there.models / "lora.safetensors")
     entry = there.install(from_path(LORA, "lora.safetensors"))
     with running_peer({entry.entry_id: (entry, there.installer.place_of(entry))}) as (peer, _):
         here = Workshop(tmp_path / "here", allow_private_hosts=())
-        sentence = here.refusal(from_peer(here, LORA, peer.url, entry.entry_id))
+        sentence = here.refusal(wanted(LORA, Origin.PEER, peer.url, None, peer_entry=entry.entry_id))
 
-    assert sentence == "its address must be a public address; this one is private."
+    assert sentence == "It is not known how to ask that server: send sync_models again."
     assert peer.requests == []
 
 

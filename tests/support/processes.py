@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -148,24 +149,28 @@ class LocalCluster:
 
 
 @contextlib.contextmanager
-def running_cluster(data_dir: Path, *, by_make: bool = False, **variables: str) -> Iterator[LocalCluster]:
-    """`make run`, or what it runs, on free ports and ready; `variables` are its environment."""
+def running_cluster(
+    data_dir: Path, *, by_make: bool = False, servers: int = 1, **variables: str
+) -> Iterator[LocalCluster]:
+    """`make run`, or `make run-cluster` for several servers, or what they run, on free ports and ready;
+    `variables` are its environment."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    port, log = free_port(), data_dir / "launcher.log"
+    log = data_dir / "launcher.log"
+    target, module = ("run", "local") if servers == 1 else ("run-cluster", "local_cluster")
     environment = {
-        "PORT": str(port),
+        "PORT": "0",
         "DATA_DIR": str(data_dir),
         "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
         "FLOWER_PORT": str(free_port()),
+        "SERVERS": str(servers),
         **variables,
     }
-    seen = len(log.read_bytes()) if log.exists() else 0
-    command = ["make", "run"] if by_make else [sys.executable, "-m", "deploy.local"]
+    seen = len(log.read_text()) if log.exists() else 0
+    command = ["make", target] if by_make else [sys.executable, "-m", f"deploy.{module}"]
     with running(command, log, environment=environment) as launcher:
-        ready = f"ready http://127.0.0.1:{port}\n".encode()
-        wait_until(lambda: ready in log.read_bytes()[seen:] or launcher.poll() is not None, within_s=120)
-        assert launcher.poll() is None, "the launcher has ended"
-        yield LocalCluster(f"http://127.0.0.1:{port}", launcher, data_dir)
+        url = wait_until(lambda: _ready(log.read_text()[seen:]) or launcher.poll() is not None, within_s=120)
+        assert isinstance(url, str), "the launcher has ended"
+        yield LocalCluster(url, launcher, data_dir)
         launcher.send_signal(signal.SIGTERM)
         launcher.wait(20)
 
@@ -178,6 +183,11 @@ def require_that_nothing_outlives_make(cluster: LocalCluster, how: signal.Signal
     cluster.launcher.send_signal(how)
 
     assert not psutil.wait_procs(processes, timeout=15)[1]
+
+
+def _ready(said: str) -> str | None:
+    found = re.search(r"^ready (\S+)\n", said, re.MULTILINE)
+    return found[1] if found else None
 
 
 def _accepts(port: int) -> bool:

@@ -19,9 +19,8 @@ if now < swept or now - swept > tonumber(ARGV[9]) then
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, most)) do
-  if redis.call('SISMEMBER', key('away'), id) == 1 then -- it was not tried here
-    redis.call('HINCRBY', key('job', id), 'attempts', -1)
-  end
+  local was_away = redis.call('SISMEMBER', key('away'), id) == 1
+  if was_away then redis.call('HINCRBY', key('job', id), 'attempts', -1) end -- it was not tried here
   local job = redis.call('HMGET', key('job', id), 'attempts', 'cancel')
   local left = tonumber(ARGV[1]) - tonumber(job[1])
   redis.call('HDEL', key('job', id), 'token') -- from here on the vanished worker's finish is refused
@@ -34,7 +33,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIM
   else
     -- Jobs that a worker held together vanish together, so each is suspected of the others' losses. Before the last
     -- attempt ends one that is innocent, it is made alone.
-    if left == 1 then redis.call('HSET', key('job', id), 'suspect', '1') end
+    if left == 1 and not was_away then redis.call('HSET', key('job', id), 'suspect', '1') end
     enqueue(id)
     requeued = requeued + 1
   end
