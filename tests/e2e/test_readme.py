@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from deploy.demo.judge import judge
 from tests.support.pictures import download_picture, read_picture
-from tests.support.processes import LocalCluster, require_that_nothing_outlives_make, running_cluster
+from tests.support.whole import WholeCluster, running_whole_cluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -26,12 +25,12 @@ def block(language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with running_cluster(tmp_path_factory.mktemp("readme") / "data", by_make=True) as cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
+    with running_whole_cluster(tmp_path_factory.mktemp("readme")) as cluster:
         yield cluster
 
 
-def test_the_request_gets_the_answer_that_the_readme_shows(cluster: LocalCluster) -> None:
+def test_the_request_gets_the_answer_that_the_readme_shows(cluster: WholeCluster) -> None:
     command = block("sh").replace("http://127.0.0.1:8000", cluster.url)
 
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=True)
@@ -43,11 +42,6 @@ def test_the_request_gets_the_answer_that_the_readme_shows(cluster: LocalCluster
     assert answer["meta"] == shown["meta"]
     made = judge(download_picture(answer["output"][0]))
     assert (made.colour, made.background, made.shape) == ("red", "blue", "circle")
-
-
-def test_nothing_outlives_make_run(cluster: LocalCluster) -> None:
-    """The last one that asks for the cluster, which it ends."""
-    require_that_nothing_outlives_make(cluster, signal.SIGTERM)
 
 
 def test_every_file_that_the_documents_point_to_exists() -> None:
