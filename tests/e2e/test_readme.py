@@ -10,7 +10,7 @@ import pytest
 
 from deploy.demo.judge import judge
 from tests.support.pictures import download_picture, read_picture
-from tests.support.whole import WholeCluster, running_whole_cluster
+from tests.support.whole import WholeCluster, running_demo_cluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -26,7 +26,7 @@ def block(language: str) -> str:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
-    with running_whole_cluster(tmp_path_factory.mktemp("readme")) as cluster:
+    with running_demo_cluster(tmp_path_factory.mktemp("readme")) as cluster:
         yield cluster
 
 

@@ -89,7 +89,7 @@ def test_unheard_prompts_at_the_native_size_come_out_right(field: str, main_verd
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_draws_the_prompt_at_the_usual_guidance(painter: Painter, scheduler: str) -> None:
-    asked = prompts.MAIN[::8]
+    asked = prompts.MAIN[::5]
 
     verdicts = painter.verdicts(asked, scheduler=scheduler, steps=10 if scheduler in TWO_CALLS_A_STEP else 20)
 

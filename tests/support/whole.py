@@ -43,6 +43,13 @@ def running_whole_cluster(folder: Path, **changes: Any) -> Iterator[WholeCluster
 
 
 @contextlib.contextmanager
+def running_demo_cluster(folder: Path) -> Iterator[WholeCluster]:
+    """The demo's models, and nothing else."""
+    with _running(folder, DEMO / "models.yaml") as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
 def running_tiny_cluster(folder: Path) -> Iterator[WholeCluster]:
     """The same under the same ids, of models that make nothing but noise, and that quickly."""
     pipeline = tiny.stable_diffusion()
