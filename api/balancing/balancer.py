@@ -20,9 +20,9 @@ from api.balancing.calling_back import CallingBack
 from api.balancing.carried import Carried, How
 from api.balancing.carrying import Carrier
 from api.balancing.choice import UNKNOWN_PACE_MS, Candidate, Move, Wanted, moves
-from api.balancing.facts import can_make, load_of
+from api.balancing.facts import can_make, load_ahead
 from api.balancing.neighbour import Neighbour
-from api.balancing.neighbourhood import Neighbourhood
+from api.balancing.neighbourhood import NO_PEER, Neighbourhood
 from api.context import Gateway
 from shared import ledger
 from shared.errors import LedgerUnavailable
@@ -106,7 +106,7 @@ class Balancer:
             token = secrets.token_hex(16)
             neighbour.sends(token, job)
             self._beside(self._carry(job, token, neighbour))
-        if leaving and len(here.leavers) == ledger.MOST_LEAVERS:
+        if leaving and here.leavers_behind:
             self.nudge()
 
     def _leaving(
@@ -128,7 +128,7 @@ class Balancer:
         ]
         waiting = [job for job in wanted.values() if job not in {move.job for move in kept}]
         candidates = [Candidate(each.name, each.standing(), able[each.name]) for each in ready]
-        found = [*kept, *moves(waiting, load_of(here), candidates, self._dice)]
+        found = [*kept, *moves(waiting, load_ahead(here), candidates, self._dice)]
         on_trial = {name: 0 for name, each in by_name.items() if not each.breaker.is_closed}
         leaving = []
         for move in found:
@@ -155,14 +155,16 @@ class Balancer:
         if claim is None:
             neighbour.sends_not(token)
             return
-        carried = self._carried[token] = Carried(claim)
+        carried = self._carried[token] = neighbour.given[token] = Carried(claim)
+        if neighbour not in self.neighbourhood.all:
+            carried.end(How.GONE, NO_PEER)
         try:
             await self._carrier.see_through(carried, neighbour)
         except Exception:
             logger.exception("job not carried any more", extra={"job_id": job.job_id})
             await self._carrier.give_back(claim)
         finally:
-            del self._carried[token]
+            del self._carried[token], neighbour.given[token]
             neighbour.sends_not(token)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:

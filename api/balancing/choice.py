@@ -33,15 +33,15 @@ class Load(BaseModel):
     pace_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Wall-clock time per work unit, of all its workers together; None: it has not done anything yet."""
     job_pace_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """The same of one job while it is made; without the load of its model, which `load_s` tells."""
+    """The same of one job that has a worker to itself; loads of models (`load_s`) left out."""
+    workers: int = Field(ge=0)
+    """Each with a GPU of its own."""
     slots: int = Field(ge=0)
-    """Jobs that its workers can hold at a time; 0: none of them lives."""
+    """Jobs that they can hold at a time; 0: none of them lives."""
     open_jobs: int = Field(ge=0)
     """Jobs that wait or run there."""
-    loaded: frozenset[str] = frozenset()
-    """Ids of the models that a worker has loaded."""
-    warmth: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
-    """Share of the workers that have loaded a model, by its id; None: all have what one has."""
+    warmth: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
+    """Share of the workers that have loaded a model, by its id."""
     load_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """How long it takes to load a model there."""
 
@@ -90,16 +90,19 @@ class Standing:
 
     def finish_s(self, job: Wanted, typical_pace_ms: float) -> float:
         """Until the job would be done."""
-        pace_ms = self.load.job_pace_ms or (self.load.pace_ms or typical_pace_ms) * self.load.slots
-        making_s = job.cost * pace_ms / 1000
+        pace_ms = self.load.job_pace_ms or (self.load.pace_ms or typical_pace_ms) * self.load.workers
+        making_s = job.cost * pace_ms / 1000 * self.company
         return self.wait_s(typical_pace_ms) + self.cold_s(job) + making_s + self.network_s
+
+    @property
+    def company(self) -> float:
+        """How many jobs would share a worker with one that comes now, that one included."""
+        beside = min(self.open_jobs + 1, self.load.slots)
+        return max(1.0, beside / max(1, self.load.workers))
 
     def cold_s(self, job: Wanted) -> float:
         """To load the model, by the chance that the worker which takes the job has not."""
-        if self.load.warmth is None:
-            warmth = float(job.model_id in self.load.loaded)
-        else:
-            warmth = self.load.warmth.get(job.model_id, 0.0)
+        warmth = self.load.warmth.get(job.model_id, 0.0)
         return (1 - warmth) * (self.load.load_s or UNKNOWN_LOAD_S)
 
     def has_room(self, typical_pace_ms: float) -> bool:

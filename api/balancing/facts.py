@@ -1,6 +1,7 @@
 """What servers compare: how much each has to do, what it can make, and what a job needs."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from statistics import mean
 
@@ -17,15 +18,25 @@ def load_of(here: ServerLoad) -> Load:
     """Of the server whose ledger says that."""
     workers = [json.loads(facts) for facts in here.workers]
     loads_s = [load_s for worker in workers if (load_s := worker.get("load_s"))]
+    loaded = Counter(model for worker in workers for model in worker["models"])
     return Load(
         work_left=here.work_left,
         pace_ms=here.pace_ms,
         job_pace_ms=here.job_pace_ms,
+        workers=len(workers),
         slots=sum(worker["slots"] for worker in workers),
         open_jobs=here.open_jobs,
-        loaded=frozenset(model for worker in workers for model in worker["models"]),
+        warmth={model: count / len(workers) for model, count in loaded.items()},
         load_s=mean(loads_s) if loads_s else None,
     )
+
+
+def load_ahead(here: ServerLoad) -> Load:
+    """Without the jobs behind those that are looked at, which wait for nothing but them."""
+    load, behind = load_of(here), here.leavers_behind
+    work = behind * mean(each.cost for each in here.leavers) if behind else 0.0
+    left = {"work_left": max(0.0, load.work_left - work), "open_jobs": max(0, load.open_jobs - behind)}
+    return load.model_copy(update=left)
 
 
 def abilities(models: Snapshot) -> Abilities:

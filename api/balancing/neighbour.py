@@ -43,6 +43,8 @@ class Neighbour:
         self.models: dict[str, str] = {}
         self.carried: dict[int, Carried] = {}
         """What it makes for us, by its ids there."""
+        self.given: dict[str, Carried] = {}
+        """The same and what is on its way there, or is being told off, by the tokens of their leases."""
         self.flaw = NOT_ASKED
         """Why it gets no jobs; empty if it may."""
         self._models_version = ""
@@ -62,6 +64,11 @@ class Neighbour:
     def flawed_s(self) -> float:
         """For how long it has been out of rotation for what it says, or says no more."""
         return time.monotonic() - self._flawed_at if self.flaw else 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """With jobs of ours, as far as this gateway has to do with them."""
+        return bool(self._sent or self.given)
 
     def standing(self) -> Standing:
         """With what was sent since it told its load."""

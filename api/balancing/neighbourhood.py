@@ -6,7 +6,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from api.balancing.carried import How
-from api.balancing.client import ANSWER_S
 from api.balancing.neighbour import Neighbour
 from api.balancing.peers import Peers
 from api.context import Gateway
@@ -15,6 +14,9 @@ from shared.outbound import Outbound
 from shared.settings import Peer, Settings
 
 logger = logging.getLogger(__name__)
+
+PARTING_S = 0.1
+NO_PEER = "it is no peer any more"
 
 
 class Neighbourhood:
@@ -71,14 +73,15 @@ class Neighbourhood:
     def _forget(self, name: str) -> None:
         neighbour = self._neighbours.pop(name)
         self._watching.pop(name).cancel()
-        for carried in neighbour.carried.values():
-            carried.end(How.GONE, "it is no peer any more")
-        task = asyncio.create_task(_close_later(neighbour))
+        for carried in neighbour.given.values():
+            carried.end(How.GONE, NO_PEER)
+        task = asyncio.create_task(_part_from(neighbour))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
-async def _close_later(neighbour: Neighbour) -> None:
-    """It is still told to stop what it was making."""
-    await asyncio.sleep(2 * ANSWER_S)
+async def _part_from(neighbour: Neighbour) -> None:
+    """When it has been told to stop what it makes."""
+    while neighbour.is_busy:
+        await asyncio.sleep(PARTING_S)
     await neighbour.close()

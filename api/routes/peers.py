@@ -77,5 +77,5 @@ def _shown(neighbour: Neighbour) -> dict[str, object]:
         "jobs_there": len(neighbour.carried),
         "open_jobs": load.open_jobs if load else None,
         "slots": load.slots if load else None,
-        "loaded": sorted(load.loaded) if load else [],
+        "loaded": sorted(load.warmth) if load else [],
     }

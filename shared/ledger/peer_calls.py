@@ -35,11 +35,14 @@ class ServerLoad:
     workers: tuple[str, ...]
     """What each worker that beats says of itself, in JSON."""
     leavers: tuple[Leaver, ...]
+    """The first of them, in order."""
+    leavers_behind: int
+    """How many more there are."""
 
 
 def load(most_leavers: int = MOST_LEAVERS) -> Call[ServerLoad]:
     def parse(reply: Any) -> ServerLoad:
-        work_left, pace, job_pace, open_jobs, workers, leavers = reply
+        work_left, pace, job_pace, open_jobs, may_leave, workers, leavers = reply
         return ServerLoad(
             work_left=float(work_left),
             pace_ms=float(pace) if pace else None,
@@ -50,6 +53,7 @@ def load(most_leavers: int = MOST_LEAVERS) -> Call[ServerLoad]:
                 Leaver(int(job_id), int(cost), model, peer, spec_from_json(spec))
                 for job_id, cost, model, peer, spec in leavers
             ),
+            leavers_behind=int(may_leave) - len(leavers),
         )
 
     return Call("load", [most_leavers], parse)

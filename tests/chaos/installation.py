@@ -51,6 +51,8 @@ class Installation:
     urls: list[str] = field(default_factory=list)
     """Of the gateways."""
     workers: list[Member] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    """All of them."""
 
     @property
     def data_dir(self) -> Path:
@@ -113,7 +115,9 @@ def attacked(
         redis_words = server.command.words
         store = keeper.add("redis", spawned(redis_words, {}, folder / "redis.log", server.configuration))
         wait_for_redis(server.url)
-        made = Installation(folder, server, _with(common, redis_url=server.url), store)
+        made = Installation(
+            folder, server, _with(common, redis_url=server.url), store, members=keeper.members
+        )
         for index in range(gateways):
             port = ports[index] if ports else free_port()
             environment = environment_of(_with(made.settings, port=port))

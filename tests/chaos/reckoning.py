@@ -52,8 +52,10 @@ def reckon(
     hits: int = 0,
     slowest_recovery_s: float = 0.0,
     within_s: float = 120.0,
+    accepted_before: int = 0,
 ) -> Report:
-    """Waits until every job has ended and every webhook was sent; then looks at all of them."""
+    """Waits until every job has ended and every webhook was sent; then looks at all of them.
+    `accepted_before`: jobs of the installation that are not the traffic's."""
     traffic.close()
     installation = traffic.installation
     with installation.ledger() as store:
@@ -62,9 +64,8 @@ def reckon(
         jobs = [store.run(ledger.read(job_id, None)) for job_id in traffic.accepted.values()]
     flaws = [*traffic.wrong, *_unreadable(jobs), *_left_behind(installation), *_logged(installation)]
     lost = [f"job {job.id} has not ended: {job.state}" for job in jobs if not job.state.is_terminal]
-    doubled = (
-        [] if totals["accepted"] == len(set(traffic.accepted.values())) else [f"jobs made twice: {totals}"]
-    )
+    accepted = totals["accepted"] - accepted_before
+    doubled = [] if accepted == len(set(traffic.accepted.values())) else [f"jobs made twice: {totals}"]
     told = _told(traffic.receiver.requests)
     for job in jobs:
         bodies = told.get(f"msg_{job.spec.file_prefix}", set())

@@ -52,6 +52,13 @@ def running_demo_cluster(folder: Path) -> Iterator[WholeCluster]:
 @contextlib.contextmanager
 def running_tiny_cluster(folder: Path) -> Iterator[WholeCluster]:
     """The same under the same ids, of models that make nothing but noise, and that quickly."""
+    file = write_models_file(folder / "models.yaml", **tiny_models(folder))
+    with _running(folder, file) as cluster:
+        yield cluster
+
+
+def tiny_models(folder: Path) -> dict[str, Any]:
+    """Saves those, as tables of models."""
     pipeline = tiny.stable_diffusion()
     # with attention only where a picture has fewest positions: it would take most of the time
     pipeline.unet = tiny.unet(
@@ -64,17 +71,14 @@ def running_tiny_cluster(folder: Path) -> Iterator[WholeCluster]:
     motion_adapter(block_out_channels=BLOCKS).save_pretrained(folder / "motion")
     width = pipeline.text_encoder.config.hidden_size
     save_file({"sunset": torch.zeros(1, width)}, folder / "sunset.safetensors")
-    file = write_models_file(
-        folder / "models.yaml",
-        models={"demo": folder / "model", "flux": save_flux(folder / "flux")},
-        loras={"demo-floor": diffusers_lora(folder / "floor.safetensors", pipeline.unet)},
-        embeddings={"demo-sunset": folder / "sunset.safetensors"},
-        controlnets={"demo-canny": folder / "controlnet"},
-        motion_adapter=folder / "motion",
-        safety_checker=save_safety_checker(folder / "checker"),
-    )
-    with _running(folder, file) as cluster:
-        yield cluster
+    return {
+        "models": {"demo": folder / "model", "flux": save_flux(folder / "flux")},
+        "loras": {"demo-floor": diffusers_lora(folder / "floor.safetensors", pipeline.unet)},
+        "embeddings": {"demo-sunset": folder / "sunset.safetensors"},
+        "controlnets": {"demo-canny": folder / "controlnet"},
+        "motion_adapter": folder / "motion",
+        "safety_checker": save_safety_checker(folder / "checker"),
+    }
 
 
 @contextlib.contextmanager

@@ -19,18 +19,19 @@ def load(
     slots: int = SLOTS,
     pace_ms: float | None = 0.25,
     job_pace_ms: float | None = 1.0,
-    loaded: Sequence[str] = ("m",),
-    warmth: Mapping[str, float] | None = None,
+    workers: int | None = None,
+    warmth: Mapping[str, float] = {"m": 1.0},
     load_s: float = 10.0,
 ) -> Load:
+    """Each of its workers makes one job at a time, if nothing else is said."""
     return Load(
         work_left=open_jobs * COST,
         pace_ms=pace_ms,
         job_pace_ms=job_pace_ms,
         slots=slots,
         open_jobs=open_jobs,
-        loaded=frozenset(loaded),
-        warmth=dict(warmth) if warmth is not None else None,
+        workers=slots if workers is None else workers,
+        warmth=dict(warmth),
         load_s=load_s,
     )
 
@@ -79,7 +80,7 @@ def test_jobs_move_in_their_order_and_the_rest_stays() -> None:
 
 
 def test_a_peer_that_has_loaded_the_model_goes_before_one_that_has_not() -> None:
-    cold = load(loaded=())
+    cold = load(warmth={})
 
     assert given(jobs(1), load(open_jobs=99), cold, load(open_jobs=SLOTS)) == {"1": 1}
 
@@ -91,7 +92,7 @@ def test_a_peer_goes_first_where_more_of_the_workers_have_loaded_the_model() -> 
 
 
 def test_a_peer_that_must_load_the_model_goes_before_one_where_waiting_takes_longer() -> None:
-    cold = load(loaded=(), load_s=2.0)
+    cold = load(warmth={}, load_s=2.0)
     warm = load(open_jobs=SLOTS + 20)
 
     assert given(jobs(1), load(open_jobs=99), cold, warm) == {"0": 1}
@@ -101,8 +102,8 @@ def test_a_job_stays_while_a_peer_without_room_would_finish_it_sooner_than_one_w
     full = load(open_jobs=SLOTS + 44)
     home = load(open_jobs=400)
 
-    assert given(jobs(1), home, full, load(loaded=(), load_s=30.0)) == {}
-    assert given(jobs(1), home, full, load(loaded=(), load_s=5.0)) == {"1": 1}
+    assert given(jobs(1), home, full, load(warmth={}, load_s=30.0)) == {}
+    assert given(jobs(1), home, full, load(warmth={}, load_s=5.0)) == {"1": 1}
 
 
 def test_a_peer_that_is_nearer_goes_before_one_that_is_far() -> None:
@@ -219,3 +220,23 @@ def test_the_same_dice_choose_the_same() -> None:
     loads = [load(open_jobs=index) for index in range(20)]
 
     assert given(jobs(50), load(open_jobs=99), *loads) == given(jobs(50), load(open_jobs=99), *loads)
+
+
+def test_a_job_goes_to_an_idle_peer_rather_than_share_a_gpu_at_home() -> None:
+    home, idle = load(open_jobs=1, slots=4, workers=1), load(slots=4, workers=1)
+
+    assert given(jobs(1), home, idle) == {"0": 1}
+    assert given(jobs(1), load(slots=4, workers=1), idle) == {}
+
+
+def test_jobs_are_spread_before_any_gpu_is_shared() -> None:
+    servers = [load(slots=8, workers=1) for _ in range(3)]
+
+    assert given(jobs(3), *servers) == {"0": 1, "1": 1}
+    assert sum(given(jobs(9), *servers).values()) == 6
+
+
+def test_gpus_that_are_free_are_not_shared() -> None:
+    home = load(open_jobs=3, slots=32, workers=4)
+
+    assert given(jobs(1), home, load(slots=32, workers=4)) == {}

@@ -34,7 +34,12 @@ local alone = id and '1' or '0'
 if makes_way then return {'way'} end
 id = id or next_in_order()
 if not id then return {} end
-dequeue(id, redis.call('HGET', key('job', id), 'model'))
+local model, cold = redis.call('HGET', key('job', id), 'model'), '1'
+for i = 7, #ARGV do
+  if ARGV[i] == model then cold = '0' end
+end
+redis.call('HSET', key('job', id), 'cold', cold)
+dequeue(id, model)
 local attempts = lease(id, worker, token, lease_ms, now_ms())
 
 local job = redis.call('HMGET', key('job', id), 'tenant', 'spec', 'start')

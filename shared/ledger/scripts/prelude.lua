@@ -261,14 +261,18 @@ end
 
 local MOST_PACES = 4
 
--- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs; `job_pace` of one job alone.
+-- Pace: wall-clock ms per work unit of the whole cluster, smoothed over about ten jobs. `job_pace`: of one job, if it
+-- had a worker to itself; one whose model had to be loaded first does not tell.
 local function measure_pace(id, progress, weight, now)
   if redis.call('SISMEMBER', key('away'), id) == 1 then return end
-  local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost')
+  local job = redis.call('HMGET', key('job', id), 'started_ms', 'cost', 'cold')
   local done = job[2] * progress
   if done <= 0 or now <= tonumber(job[1]) then return end -- a load of a model, or nothing to measure by
   local making = math.max(1, running_count() - redis.call('SCARD', key('loading')))
-  for name, sample in pairs({pace = (now - job[1]) / done / making, job_pace = (now - job[1]) / done}) do
+  local took, workers = (now - job[1]) / done, math.max(1, redis.call('ZCARD', key('presence')))
+  local samples = {pace = took / making}
+  if job[3] ~= '1' then samples.job_pace = took / math.max(1, making / workers) end
+  for name, sample in pairs(samples) do
     local pace = tonumber(redis.call('GET', key(name)) or sample)
     sample = math.min(sample, MOST_PACES * pace) -- a job that was held up, by a full disk say, tells little of others
     redis.call('SET', key(name), exact(pace + weight * (sample - pace)))

@@ -67,7 +67,7 @@ class Server:
             job_pace_ms=self.job_pace_ms,
             slots=len(self.gpus),
             open_jobs=len(self.queue) + len(running),
-            loaded=frozenset(models),
+            workers=len(self.gpus),
             warmth={model: times / len(self.gpus) for model, times in Counter(models).items()},
             load_s=self.load_s,
         )
