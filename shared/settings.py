@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.errors import Misconfigured
@@ -41,7 +42,7 @@ def _read_json(value: object) -> object:
 def _server_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("a server's URL looks like https://images-2.example.com")
+        raise PydanticCustomError("server_url", "a server's URL looks like https://images-2.example.com")
     return url.rstrip("/")
 
 

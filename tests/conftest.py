@@ -25,16 +25,27 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-_databases = itertools.cycle(range(1, 16))
+_databases = itertools.cycle(range(1, 15))
+_OF_MODULES = 15
+
+
+def _emptied(redis_server: str, database: int) -> str:
+    url = redis_server.removesuffix("/0") + f"/{database}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 @pytest.fixture
 def redis_url(redis_server: str) -> str:
     """An empty database of the private server."""
-    url = redis_server.removesuffix("/0") + f"/{next(_databases)}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
+    return _emptied(redis_server, next(_databases))
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(redis_server: str) -> str:
+    """One for all tests of a module, which no test has besides."""
+    return _emptied(redis_server, _OF_MODULES)
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from api.body import Caller, authenticate
 from api.context import Gateway, gateway_of
 from api.errors import ForPrograms
 from api.routes.documented import json_body
+from api.routes.jobs import id_in_path
 from shared import ledger
-from shared.errors import BadRequest, JobNotFound, NotAllowed
+from shared.errors import BadRequest, InvalidKey, JobNotFound, NotAllowed
 
 router = APIRouter(prefix=PATH, tags=["peers"], route_class=ForPrograms)
 
@@ -43,16 +44,19 @@ async def handed_over(request: Request) -> JSONResponse:
 
 
 @router.post("/back/{job_id}", summary="A job that was handed over has ended")
-async def back(request: Request, job_id: int) -> JSONResponse:
-    """Without a key: it is signed with a secret that went with the job."""
+async def back(request: Request, job_id: str) -> JSONResponse:
+    """Without a key: it is signed with a secret that went with the job. Who has not signed it is not told
+    whether there is such a job."""
     gateway = gateway_of(request)
     body = await _short_body(request)
-    token = await gateway.ledger.run(ledger.lease_of(job_id)) if job_id < 2**53 else None
-    if token is None:
-        raise JobNotFound("No peer has this job.")
-    if not is_signed(callback_secret(token), body, dict(request.headers)):
-        raise NotAllowed("The signature is not the one of this job.")
-    await gateway.ledger.run(ledger.came_back(job_id))
+    try:
+        known = id_in_path(job_id)
+        token = await gateway.ledger.run(ledger.lease_of(known))
+    except JobNotFound:
+        token = None
+    if token is None or not is_signed(callback_secret(token), body, dict(request.headers)):
+        raise InvalidKey("The signature is not the one of this job.")
+    await gateway.ledger.run(ledger.came_back(known))
     return JSONResponse({"status": "success"})
 
 

@@ -56,7 +56,7 @@ def arrivals(both: Contest) -> None:
 
 
 def _round(both: Contest, index: int, count: int) -> Round:
-    jobs = mixed_jobs(count, both.subject.side, seed=7 + index)
+    jobs = mixed_jobs(count, both.subject.side, both.size.steps, seed=7 + index)
     at_once = [0.0] * count
     with _batcher(both) as batcher:
         batcher_rate = count / max(_replay(jobs, at_once, batcher.submit))

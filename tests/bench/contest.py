@@ -23,6 +23,10 @@ class Size:
     """How often either side does all that is timed together."""
     repeats: int
     """How often either side does a lone job."""
+    steps: tuple[int, ...]
+    """Of jobs that differ: each has one of these numbers."""
+    lone_steps: int
+    """Of all others."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from tests.bench.overhead import overhead
 from tests.bench.tick import tick
 
 BENCHES = {"mixed": mixed, "kinds": kinds, "arrivals": arrivals, "overhead": overhead, "tick": tick}
-FULL = Size(jobs=64, rounds=3, repeats=15)
-QUICK = Size(jobs=3, rounds=1, repeats=1)
+FULL = Size(jobs=64, rounds=3, repeats=15, steps=(21, 31, 41), lone_steps=20)
+QUICK = Size(jobs=3, rounds=1, repeats=1, steps=(4, 5, 6), lone_steps=6)
 QUICK_SIDE = 64
 
 
@@ -34,6 +34,8 @@ def main() -> None:
         jobs=arguments.jobs or usual.jobs,
         rounds=arguments.rounds or usual.rounds,
         repeats=arguments.repeats or usual.repeats,
+        steps=usual.steps,
+        lone_steps=usual.lone_steps,
     )
     side = arguments.side or (QUICK_SIDE if arguments.quick else None)
     with contest(subject(arguments.model, arguments.device, side), size) as both:

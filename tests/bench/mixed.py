@@ -12,12 +12,12 @@ from worker.gpu.painting import PictureRequest
 
 
 def mixed(both: Contest) -> None:
-    jobs = mixed_jobs(both.size.jobs, both.subject.side)
+    jobs = mixed_jobs(both.size.jobs, both.subject.side, both.size.steps)
     compare(both, jobs, "mixed", "which differ in steps, guidance and scheduler")
 
 
 def kinds(both: Contest) -> None:
-    jobs = jobs_of_all_kinds(both.size.jobs, both.subject.side)
+    jobs = jobs_of_all_kinds(both.size.jobs, both.subject.side, both.size.steps)
     compare(both, jobs, "kinds", f"of {', '.join(KINDS)} in turn, which differ as in `mixed`")
 
 

@@ -8,13 +8,13 @@ from tests.bench.work import plain_job
 
 SMALL_SIDE = 64
 """Pixels; the smaller the picture, the more overhead shows."""
-SCHEDULER, STEPS = "EulerDiscreteScheduler", 20
+SCHEDULER = "EulerDiscreteScheduler"
 
 
 def overhead(both: Contest) -> None:
     rows = []
     for side in dict.fromkeys((both.subject.side, SMALL_SIDE)):
-        jobs = [plain_job(side, SCHEDULER, STEPS)]
+        jobs = [plain_job(side, SCHEDULER, both.size.lone_steps)]
         stock, engine = partial(both.run_one_by_one, jobs), partial(both.run_engine, jobs)
         taking_turns(1, stock, engine)  # the first forwards of a new size
         times = taking_turns(both.size.repeats, stock, engine)
@@ -24,7 +24,7 @@ def overhead(both: Contest) -> None:
         middle = spread(middle_half(times.ratios))
         rows.append((f"engine, {side} px", f"{1000 * times.engine:.1f}", ratio, middle, expected))
     print_table(
-        f"overhead: a lone job, {STEPS} steps of {SCHEDULER}; median of {both.size.repeats}",
+        f"overhead: a lone job, {both.size.lone_steps} steps of {SCHEDULER}; median of {both.size.repeats}",
         ("ms", "ratio", "middle half", "expected"),
         rows,
     )

@@ -20,7 +20,6 @@ from worker.gpu.painting import Kit
 
 WIDTHS = (1, 4, 8)
 SCHEDULERS = ("EulerDiscreteScheduler", "UniPCMultistepScheduler")
-STEPS = 20
 
 
 class TimedUnet:
@@ -90,7 +89,7 @@ def tick(both: Contest) -> None:
                 )
             )
     print_table(
-        f"tick: {both.subject.side} px, {STEPS} steps; median of {both.size.rounds}",
+        f"tick: {both.subject.side} px, {both.size.lone_steps} steps; median of {both.size.rounds}",
         ("ms", "outside the UNet", "ratio", "rounds", "pictures", "expected"),
         rows,
     )
@@ -113,6 +112,6 @@ def _timed(both: Contest, scheduler: str, width: int, wait: Callable[[], object]
     """One rendering of `width` pictures, so that they begin and end together."""
     model = both.subject.model
     unet = TimedUnet(model.unet, wait)
-    jobs = [plain_job(both.subject.side, scheduler, STEPS, seed) for seed in range(width)]
+    jobs = [plain_job(both.subject.side, scheduler, both.size.lone_steps, seed) for seed in range(width)]
     finished([both.start_together(jobs, Kit.plain(replace(model, unet=unet)))])
     return unet

@@ -21,7 +21,7 @@ from worker.gpu.painting import PictureRequest, Start
 from worker.gpu.schedulers import Sampling
 
 PROMPTS = ("a red circle on a blue background", "a green star on white", "a large yellow ring on black")
-STEPS, GUIDANCE = (21, 31, 41), (5.0, 7.5, 12.0)
+GUIDANCE = (5.0, 7.5, 12.0)
 SCHEDULERS = (
     "UniPCMultistepScheduler",
     "EulerDiscreteScheduler",
@@ -36,7 +36,7 @@ KINDS = ("text2img", "img2img", "inpaint")
 STRENGTHS = (0.5, 0.7, 0.9)
 
 
-def mixed_jobs(count: int, side: int, seed: int = 7) -> list[PictureRequest]:
+def mixed_jobs(count: int, side: int, steps: Sequence[int], seed: int = 7) -> list[PictureRequest]:
     """As clients send them: everything varies but the size."""
     random = Random(seed)
     return [
@@ -45,7 +45,7 @@ def mixed_jobs(count: int, side: int, seed: int = 7) -> list[PictureRequest]:
             negative_prompt="blurry",
             width=side,
             height=side,
-            sampling=Sampling(random.choice(SCHEDULERS), random.choice(STEPS)),
+            sampling=Sampling(random.choice(SCHEDULERS), random.choice(steps)),
             guidance_scale=random.choice(GUIDANCE),
             seed=index,
         )
@@ -53,12 +53,12 @@ def mixed_jobs(count: int, side: int, seed: int = 7) -> list[PictureRequest]:
     ]
 
 
-def jobs_of_all_kinds(count: int, side: int) -> list[PictureRequest]:
+def jobs_of_all_kinds(count: int, side: int, steps: Sequence[int]) -> list[PictureRequest]:
     """The same; of three, one starts from noise, one from a picture, and one paints a hole in a picture."""
     random = Random(8)
     return [
         replace(job, start=_start(index % len(KINDS), side, random))
-        for index, job in enumerate(mixed_jobs(count, side))
+        for index, job in enumerate(mixed_jobs(count, side, steps))
     ]
 
 

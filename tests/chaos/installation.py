@@ -20,7 +20,7 @@ from shared import ledger
 from shared.errors import LedgerUnavailable
 from shared.ledger import Ledger, worker_name
 from shared.settings import Settings
-from tests.chaos.members import Keeper, Member, nursery, spawned
+from tests.chaos.members import Keeper, Member, forked, spawned
 from tests.support import tiny
 from tests.support.models import write_models_file
 from tests.support.processes import environment_of
@@ -122,16 +122,14 @@ def attacked(
             port = ports[index] if ports else free_port()
             environment = environment_of(_with(made.settings, port=port))
             log = folder / f"gateway{index}.log"
-            made.gateways.append(
-                keeper.add(log.stem, nursery().forked(commands.gateway().words, environment, log))
-            )
+            made.gateways.append(keeper.add(log.stem, forked(commands.gateway().words, environment, log)))
             made.urls.append(f"http://127.0.0.1:{port}")
         for index, app in enumerate(worker_apps):
             url = server.url if index else first_workers_redis_url or server.url
             settings = _with(made.settings, redis_url=url)
             made.workers.append(_worker(keeper, index, app, settings, folder))
         words = commands.dispatcher(common.deliveries_at_once).words
-        start = nursery().forked(words, environment_of(made.settings), folder / "dispatcher.log")
+        start = forked(words, environment_of(made.settings), folder / "dispatcher.log")
         keeper.add("dispatcher", start)
         made.wait_until_whole()
         yield made
@@ -148,7 +146,7 @@ def _worker(keeper: Keeper, index: int, app: str, settings: Settings, folder: Pa
     words = commands.gpu_worker(index, settings.slots).words
     words = tuple(app if word == WORKER else word for word in words)
     log = folder / f"worker{index}.log"
-    return keeper.add(log.stem, nursery().forked(words, environment_of(settings), log))
+    return keeper.add(log.stem, forked(words, environment_of(settings), log))
 
 
 def _with(settings: Settings, **changes: Any) -> Settings:

@@ -1,23 +1,20 @@
 """The processes of an installation: each can be killed, frozen and ended, and is started again."""
 
-import atexit
 import contextlib
-import functools
-import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import psutil
 
-from tests.support.processes import clean_environment
+from tests.support.environment import clean_environment
+from tests.support.nursery import nursery
 
 LOOK_EVERY_S = 0.05
 
@@ -108,61 +105,9 @@ def spawned(words: Sequence[str], environment: Mapping[str, str], log: Path, std
     return start
 
 
-class Nursery:
-    """Where processes of ours come from (see nursery.py)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.nursery"],
-            env=clean_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._said()  # it is ready
-
-    def forked(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Start:
-        """A way to start this command, which is one of `python -m`."""
-        python, dash_m, module, *rest = words
-        assert (python, dash_m) == (sys.executable, "-m")
-        order = {
-            "module": module,
-            "words": rest,
-            "environment": clean_environment() | dict(environment),
-            "log": str(log),
-        }
-
-        def start() -> int:
-            with self._lock:
-                self._pipe(self._process.stdin).write(json.dumps(order) + "\n")
-                self._pipe(self._process.stdin).flush()
-                return int(self._said())
-
-        return start
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _said(self) -> str:
-        line = self._pipe(self._process.stdout).readline()
-        assert line, "the nursery has ended"
-        return line
-
-    @staticmethod
-    def _pipe(pipe: IO[str] | None) -> IO[str]:
-        assert pipe is not None
-        return pipe
-
-
-@functools.cache
-def nursery() -> Nursery:
-    """One for all installations of this process: its imports take longer than all the rest of a start."""
-    made = Nursery()
-    atexit.register(made.close)
-    return made
+def forked(words: Sequence[str], environment: Mapping[str, str], log: Path) -> Start:
+    """A way to start this command, which is one of ours, without its imports."""
+    return partial(nursery().start, words, environment, log)
 
 
 def _is_alive(pid: int) -> bool:

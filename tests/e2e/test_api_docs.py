@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.processes import LocalCluster
 from tests.support.waiting import wait_until
-from tests.support.whole import running_whole_cluster
+from tests.support.whole import WholeCluster, running_whole_cluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES: list[tuple[str, str]] = re.findall(
@@ -30,13 +29,13 @@ def name_of(command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with running_whole_cluster(tmp_path_factory.mktemp("api"), webhook_schedule_s="0,0.1") as cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
+    with running_whole_cluster(tmp_path_factory.mktemp("api"), webhook_schedule_s=(0.0, 0.1)) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def told(cluster: LocalCluster) -> int:
+def told(cluster: WholeCluster) -> int:
     """A job whose webhook nobody took: what the page's examples call 9."""
     wanted = {"key": "demo", "model_id": "demo", "prompt": "a red circle", "width": 64, "height": 64}
     webhook = f"{cluster.url}/receiver"
@@ -72,7 +71,7 @@ def test_every_endpoint_that_makes_something_has_an_example() -> None:
 
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[name_of(command) for command, _ in EXAMPLES])
 def test_a_request_of_the_page_gets_the_answer_of_the_page(
-    cluster: LocalCluster, told: int, command: str, shown: str
+    cluster: WholeCluster, told: int, command: str, shown: str
 ) -> None:
     here = command.replace("http://127.0.0.1:8000", cluster.url).replace("/9 ", f"/{told} ")
     expected = json.loads(shown)

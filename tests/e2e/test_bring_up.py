@@ -3,6 +3,7 @@ protocol as they are published, and without a restart."""
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tests.support.clients import imported
 from tests.support.hub import FakeHub, running_hub
 from tests.support.model_files import prefixed, save_checkpoint, vae_original
 from tests.support.pictures import read_picture
-from tests.support.processes import LocalCluster, running_cluster
+from tests.support.processes import LocalCluster, require_that_nothing_outlives_make, running_cluster
 from tests.support.receiver import Receiver, running_receiver
 from tests.support.s3 import REGION, S3Server, running_s3
 from tests.support.site import Site, answer, running_site
@@ -57,7 +58,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         running_s3() as s3,
         running_receiver() as receiver,
         running_cluster(
-            folder / "data", PRINTWORKS_MODELS_FILE=str(models_file), PRINTWORKS_HUB_URL=hub.url
+            folder / "data",
+            by_make=True,
+            PRINTWORKS_MODELS_FILE=str(models_file),
+            PRINTWORKS_HUB_URL=hub.url,
         ) as cluster,
     ):
         yield World(cluster, site, s3, receiver)
@@ -183,3 +187,8 @@ def finished(client: Any, said: dict[str, Any]) -> dict[str, Any]:
     made = said if said["status"] != "processing" else client.fetch(str(said["id"]))
     assert made["status"] == "success", made
     return made
+
+
+def test_nothing_outlives_make_run(world: World) -> None:
+    """The last one here: it ends the server."""
+    require_that_nothing_outlives_make(world.cluster, signal.SIGTERM)

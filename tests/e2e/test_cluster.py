@@ -22,7 +22,12 @@ from deploy.ports import free_port
 from shared.settings import DEMO
 from tests.support.clients import a_png, in_base64
 from tests.support.pictures import download_picture, read_picture
-from tests.support.processes import LocalCluster, running, running_cluster
+from tests.support.processes import (
+    LocalCluster,
+    require_that_nothing_outlives_make,
+    running,
+    running_cluster,
+)
 from tests.support.receiver import Receiver, running_receiver
 from tests.support.waiting import wait_until
 
@@ -223,7 +228,9 @@ def test_flower_shows_the_workers(cluster: LocalCluster) -> None:
     wait_until(lambda: {"gpu0", "dispatcher"} <= nodes(), within_s=30)
 
 
-def test_without_waiting_time_it_answers_processing_and_a_restart_continues_the_jobs(tmp_path: Path) -> None:
+def test_without_waiting_time_it_answers_processing_a_restart_continues_the_jobs_and_nothing_outlives_either(
+    tmp_path: Path,
+) -> None:
     with running_cluster(tmp_path / "data", PRINTWORKS_SYNC_WAIT_S="0") as first:
         jobs = [text2img(first, **(LONG | {"instant_response": "no"}))["id"] for _ in range(2)]
         assert {fetch(first, job_id)["status"] for job_id in jobs} == {"processing"}
@@ -236,32 +243,11 @@ def test_without_waiting_time_it_answers_processing_and_a_restart_continues_the_
         assert not psutil.wait_procs(processes, timeout=5)[1], "a process outlived the launcher"
         first.launcher.wait()
 
-    with running_cluster(tmp_path / "data") as second:
+    with running_cluster(tmp_path / "data", by_make=True) as second:
         for job_id in jobs:
             wait_until(partial(is_done, second, job_id), within_s=120)
 
-
-def test_sigterm_ends_every_process_within_15_s(tmp_path: Path) -> None:
-    with running_cluster(tmp_path / "data") as cluster:
-        text2img(cluster, **LONG)
-        wait_until(lambda: jobs_running(cluster))
-        processes = cluster.processes()
-
-        cluster.launcher.send_signal(signal.SIGTERM)
-
-        assert cluster.launcher.wait(15) == 0
-        assert not [process for process in processes if process.is_running()]
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
-def test_nothing_outlives_make_run(tmp_path: Path, how: signal.Signals) -> None:
-    with running_cluster(tmp_path / "data", by_make=True) as cluster:
-        processes = cluster.processes()
-        assert len(processes) >= 6
-
-        cluster.launcher.send_signal(how)
-
-        assert not psutil.wait_procs(processes, timeout=15)[1]
+        require_that_nothing_outlives_make(second, signal.SIGKILL)
 
 
 def launch(**variables: str) -> subprocess.CompletedProcess[str]:
@@ -308,6 +294,18 @@ def test_the_demo_key_is_refused_outside_loopback(tmp_path: Path) -> None:
 
     assert refused.returncode == 2
     assert "only for loopback" in refused.stderr
+
+
+def test_sigterm_ends_every_process_within_15_s(cluster: LocalCluster) -> None:
+    """The last one that asks for the cluster, which it ends."""
+    text2img(cluster, **LONG)
+    wait_until(lambda: jobs_running(cluster))
+    processes = cluster.processes()
+
+    cluster.launcher.send_signal(signal.SIGTERM)
+
+    assert cluster.launcher.wait(15) == 0
+    assert not [process for process in processes if process.is_running()]
 
 
 def test_make_demo_shows_the_answer_the_picture_and_the_webhook() -> None:

@@ -19,10 +19,9 @@ from PIL import Image
 
 from tests.support import documented
 from tests.support.pictures import download_picture
-from tests.support.processes import LocalCluster
 from tests.support.site import Site, answer, running_site
 from tests.support.waiting import wait_until
-from tests.support.whole import running_tiny_cluster
+from tests.support.whole import WholeCluster, running_tiny_cluster
 
 ROOT, V6 = "/api/v1/enterprise", "/api/v6/images"
 SUCCESS = ["status", "generationTime", "id", "output"]
@@ -86,7 +85,7 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
     with running_tiny_cluster(tmp_path_factory.mktemp("documented")) as cluster:
         yield cluster
 
@@ -101,7 +100,7 @@ def mapped(body: dict[str, Any], site: Site) -> dict[str, Any]:
     return body | {"key": "demo"} | ours | pictures
 
 
-def finished(cluster: LocalCluster, site: Site, name: str) -> dict[str, Any]:
+def finished(cluster: WholeCluster, site: Site, name: str) -> dict[str, Any]:
     """The finished answer to a body of the pages."""
     body = mapped(BODIES[name], site) | (FEWER_FRAMES if name == "text_to_video" else {})
     url = f"{cluster.url}{EXAMPLES[name].path}"
@@ -114,7 +113,7 @@ def finished(cluster: LocalCluster, site: Site, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def answers(cluster: LocalCluster, site: Site) -> dict[str, dict[str, Any]]:
+def answers(cluster: WholeCluster, site: Site) -> dict[str, dict[str, Any]]:
     """To all of them, asked at the same time."""
     with ThreadPoolExecutor(len(BODIES)) as pool:
         return dict(zip(BODIES, pool.map(partial(finished, cluster, site), BODIES), strict=True))
@@ -204,7 +203,7 @@ def test_a_flux_picture_ends_with_its_day(answers: dict[str, dict[str, Any]]) ->
 
 
 def test_a_picture_that_cannot_be_used_is_refused_before_a_job_is_made(
-    cluster: LocalCluster, site: Site
+    cluster: WholeCluster, site: Site
 ) -> None:
     wanted = {"key": "demo", "model_id": "demo", "prompt": "a red circle", "init_image": f"{site.url}/no.png"}
 

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.demo.judge import judge
 from tests.support.pictures import download_picture, read_picture
-from tests.support.processes import LocalCluster, running_cluster
+from tests.support.whole import WholeCluster, running_demo_cluster
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -25,12 +25,12 @@ def block(language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with running_cluster(tmp_path_factory.mktemp("readme") / "data") as cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeCluster]:
+    with running_demo_cluster(tmp_path_factory.mktemp("readme")) as cluster:
         yield cluster
 
 
-def test_the_request_gets_the_answer_that_the_readme_shows(cluster: LocalCluster) -> None:
+def test_the_request_gets_the_answer_that_the_readme_shows(cluster: WholeCluster) -> None:
     command = block("sh").replace("http://127.0.0.1:8000", cluster.url)
 
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=True)

@@ -17,7 +17,7 @@ LEAST_REQUESTS = 5_000
 THIN_OUT = 8
 PLAIN = ("/metrics", "/health", "/generations", "/stored")
 """Not of the protocol: what they serve is no JSON of the wire's."""
-VALUES = {"request_id": "1", "entry_id": "x", "path": "x", "name": "x", "target": "x"}
+VALUES = {"request_id": "1", "job_id": "1", "entry_id": "x", "path": "x", "name": "x", "target": "x"}
 
 Api = dict[str, Any]
 

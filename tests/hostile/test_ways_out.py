@@ -162,19 +162,18 @@ def internet() -> Iterator[tuple[Internet, list[tuple[int, str]]]]:
 @pytest.fixture(scope="module")
 def worlds(
     internet: tuple[Internet, list[tuple[int, str]]],
-    redis_server: str,
+    module_redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Worlds]:
     reached, leads = internet
     folder = tmp_path_factory.mktemp("world")
-    redis_url = redis_server.removesuffix("/0") + "/15"
-    store, bell = Ledger(redis_url), Bell(make_celery(redis_url, "tests"))
+    store, bell = Ledger(module_redis_url), Bell(make_celery(module_redis_url, "tests"))
     made: dict[Sequence[str], World] = {}
 
     def world(allowed: Sequence[str]) -> World:
         if allowed not in made:
             workshop = Workshop(folder / str(len(made)), allow_private_hosts=allowed, model_stall_s=0.2)
-            changes = {"redis_url": redis_url, "webhook_schedule_s": (0.0,), "input_timeout_s": 5.0}
+            changes = {"redis_url": module_redis_url, "webhook_schedule_s": (0.0,), "input_timeout_s": 5.0}
             settings = workshop.settings.model_copy(update=changes)
             intake = Intake(settings, FolderStorage(settings.data_dir, 60))
             sender = Sender(settings, store, bell)

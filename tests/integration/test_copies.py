@@ -37,7 +37,7 @@ MODELS = ("first", "second")
 
 
 @pytest.fixture(scope="module")
-def other(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Settings]]:
+def other(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Settings]]:
     """Another server: a folder of one file, and LoRAs that are files."""
     folder = tmp_path_factory.mktemp("other")
     (folder / "set" / "inner").mkdir(parents=True)
@@ -45,7 +45,7 @@ def other(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     models = [{"kind": "annotators", "id": "set", "path": "set"}]
     models += [{"kind": "lora", "id": name, "path": str(LORA)} for name in MODELS]
     settings = Settings(
-        redis_url=redis_server.removesuffix("/0") + "/14",
+        redis_url=module_redis_url,
         data_dir=folder / "data",
         port=free_port(),
         api_keys_file=keys_file(folder),

@@ -200,8 +200,10 @@ def test_a_long_list_of_the_dead_comes_by_pages(office: Office) -> None:
 
     pages = [dan.post("deliveries"), httpx.get(f"{office.url}{ROOT}/deliveries", params=query).json()]
 
-    ids = [each["id"] for page in pages for each in page["deliveries"]]
-    assert ids == dead[::-1]
+    listed = [each for page in pages for each in page["deliveries"]]
+    assert sorted(each["id"] for each in listed) == dead
+    times = [each["given_up_at"] for each in listed]
+    assert times == sorted(times, reverse=True)
     assert [(page["total"], page["page"]) for page in pages] == [(len(dead), i) for i in (1, 2)]
     assert len(pages[0]["deliveries"]) == PAGE
     assert dan.post("deliveries", page=9)["deliveries"] == []

@@ -14,8 +14,8 @@ from deploy.demo.judge import overlap
 from deploy.demo.measure import MODEL
 from deploy.demo.measure_controlnet import CONTROLNET, Tracer, overlaps, share_in_place, share_right, tasks
 
-ASKED = tasks(16)
-FEW = ASKED[:8]
+ASKED = tasks(12)
+FEW = ASKED[:6]
 STEPS = 12
 
 

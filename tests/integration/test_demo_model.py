@@ -34,7 +34,7 @@ def painter() -> Painter:
 
 @pytest.fixture(scope="module")
 def main_verdicts(painter: Painter) -> list[Verdict]:
-    return painter.verdicts(prompts.MAIN, seeds=range(2))
+    return painter.verdicts(prompts.MAIN)
 
 
 def test_the_model_fits_into_the_repository() -> None:
@@ -99,7 +99,7 @@ def test_every_scheduler_draws_the_prompt_at_the_usual_guidance(painter: Painter
 
 @pytest.mark.parametrize("field", ["colour", "background", "shape"])
 def test_colour_and_shape_that_training_never_paired_come_out_right(painter: Painter, field: str) -> None:
-    verdicts = painter.verdicts(prompts.PAIRS, seeds=range(2))
+    verdicts = painter.verdicts(prompts.PAIRS)
 
     assert share_right(field, verdicts, prompts.PAIRS) >= UNSEEN_PAIR_FLOORS[field]
 
@@ -120,7 +120,7 @@ def test_sizes_places_and_counts_are_followed_as_measured(
     assert share_right(field, verdicts, asked) >= FLOORS[field]
 
 
-@pytest.mark.parametrize(("side", "count"), [(64, 32), (256, 8), (512, 2)])
+@pytest.mark.parametrize(("side", "count"), [(64, 32), (256, 6), (512, 1)])
 def test_other_resolutions_come_out_as_measured(painter: Painter, side: int, count: int) -> None:
     asked = prompts.MAIN[:count]
 
@@ -166,7 +166,7 @@ def test_any_text_can_be_tokenized_and_read_back(painter: Painter) -> None:
 
 
 def test_a_negative_prompt_moves_the_picture_away_from_what_it_says(painter: Painter) -> None:
-    texts, seeds = ["a circle on a white background"] * 24, range(24)
+    texts, seeds = ["a circle on a white background"] * 16, range(16)
     plainly = [judge(picture).colour for picture in painter.paint(texts, seeds=seeds, steps=12)]
 
     for avoided in {commonest(plainly), "red"}:
@@ -183,7 +183,7 @@ def commonest(colours: list[str | None]) -> str:
 
 
 def test_guidance_twelve_obeys_the_prompt_and_guidance_one_strays(painter: Painter) -> None:
-    asked = prompts.MAIN[:12]
+    asked = prompts.MAIN[:8]
 
     loose, strict = (painter.verdicts(asked, guidance=guidance) for guidance in (1.0, 12.0))
 

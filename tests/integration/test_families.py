@@ -50,11 +50,11 @@ def body(family: Family, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def client(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Of a gateway that answers at once, with everything that an endpoint may need; nobody does the jobs."""
     folder = tmp_path_factory.mktemp("families")
     settings = Settings(
-        redis_url=redis_server.removesuffix("/0") + "/15",
+        redis_url=module_redis_url,
         data_dir=folder / "data",
         api_key=KEY,
         sync_wait_s=0.0,

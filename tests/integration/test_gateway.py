@@ -33,7 +33,7 @@ from shared.settings import Settings
 from shared.storage import FolderStorage, input_name
 from tests.support.jobs import make_spec
 from tests.support.models import write_models_file
-from tests.support.processes import environment_of, running, running_gateway
+from tests.support.processes import forked, running_gateway
 from tests.support.site import answer, running_site
 from tests.support.waiting import wait_until
 
@@ -59,6 +59,21 @@ def client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
     """Of a gateway that answers at once."""
     impatient = settings.model_copy(update={"sync_wait_s": 0.0})
     with running_gateway(impatient, tmp_path / "gateway.log") as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def any_client(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Of one that answers at once too, for tests that don't mind each other."""
+    folder = tmp_path_factory.mktemp("any")
+    settings = Settings(
+        redis_url=module_redis_url,
+        data_dir=folder / "data",
+        port=free_port(),
+        api_key=KEY,
+        sync_wait_s=0.0,
+    )
+    with running_gateway(settings, folder / "gateway.log") as url, httpx.Client(base_url=url) as client:
         yield client
 
 
@@ -160,9 +175,9 @@ def test_version_six_answers_and_fetches_under_its_own_prefix(
     ],
 )
 def test_what_is_not_installed_is_refused_before_it_is_accepted(
-    client: httpx.Client, fields: dict[str, str], sentence: str
+    any_client: httpx.Client, fields: dict[str, str], sentence: str
 ) -> None:
-    answer = client.post(f"{ROOT}/text2img", json=body(**fields)).json()
+    answer = any_client.post(f"{ROOT}/text2img", json=body(**fields)).json()
 
     assert (answer["status"], answer["message"]) == ("error", sentence)
 
@@ -220,25 +235,25 @@ def test_a_failed_job_answers_failed_with_its_reason(
     assert (answer.json()["status"], answer.json()["message"]) == ("failed", "Why.")
 
 
-def test_an_idempotency_key_repeats_the_answer_and_not_the_job(client: httpx.Client) -> None:
+def test_an_idempotency_key_repeats_the_answer_and_not_the_job(any_client: httpx.Client) -> None:
     header = {"Idempotency-Key": "order-7"}
 
-    first = client.post(f"{ROOT}/text2img", json=body(), headers=header).json()
-    second = client.post(f"{ROOT}/text2img", json=body(), headers=header).json()
-    other = client.post(f"{ROOT}/text2img", json=body(prompt="else"), headers=header).json()
+    first = any_client.post(f"{ROOT}/text2img", json=body(), headers=header).json()
+    second = any_client.post(f"{ROOT}/text2img", json=body(), headers=header).json()
+    other = any_client.post(f"{ROOT}/text2img", json=body(prompt="else"), headers=header).json()
 
     assert first["id"] == second["id"]
     assert first["meta"]["seed"] == second["meta"]["seed"]
     assert (other["status"], other["code"]) == ("error", "idempotency_conflict")
 
 
-def test_cancel_ends_a_waiting_job(client: httpx.Client) -> None:
-    job_id = client.post(f"{ROOT}/text2img", json=body()).json()["id"]
+def test_cancel_ends_a_waiting_job(any_client: httpx.Client) -> None:
+    job_id = any_client.post(f"{ROOT}/text2img", json=body()).json()["id"]
 
-    cancelled = client.post(f"{ROOT}/cancel/{job_id}", json={"key": KEY}).json()
+    cancelled = any_client.post(f"{ROOT}/cancel/{job_id}", json={"key": KEY}).json()
 
     assert cancelled["status"] == "success"
-    fetched = client.post(f"{ROOT}/fetch/{job_id}", json={"key": KEY}).json()
+    fetched = any_client.post(f"{ROOT}/fetch/{job_id}", json={"key": KEY}).json()
     assert (fetched["status"], fetched["message"]) == ("failed", "The job was cancelled.")
 
 
@@ -267,41 +282,41 @@ def test_cancel_ends_a_waiting_job(client: httpx.Client) -> None:
     ids=str,
 )
 def test_bad_input_gets_a_sentence_with_http_200(
-    client: httpx.Client, sent: dict[str, Any], message: str
+    any_client: httpx.Client, sent: dict[str, Any], message: str
 ) -> None:
-    answer = client.post(f"{ROOT}/text2img", **sent)
+    answer = any_client.post(f"{ROOT}/text2img", **sent)
 
     assert answer.status_code == httpx.codes.OK
     assert answer.json()["status"] == "error"
     assert answer.json()["message"] == answer.json()["messege"] == message
 
 
-def test_a_lone_surrogate_in_a_prompt_is_refused_with_a_sentence(client: httpx.Client) -> None:
+def test_a_lone_surrogate_in_a_prompt_is_refused_with_a_sentence(any_client: httpx.Client) -> None:
     raw = b'{"key": "secret-of-the-tests", "model_id": "demo", "prompt": "\\ud800"}'
 
-    answer = client.post(f"{ROOT}/text2img", content=raw)
+    answer = any_client.post(f"{ROOT}/text2img", content=raw)
 
     assert answer.status_code == httpx.codes.OK
     assert answer.json()["status"] == "error"
 
 
 @pytest.mark.parametrize("request_id", [999_999, "abc", "9" * 40, -1])
-def test_an_unknown_request_is_not_found(client: httpx.Client, request_id: Any) -> None:
-    answer = client.post(f"{ROOT}/fetch/{request_id}", json={"key": KEY})
+def test_an_unknown_request_is_not_found(any_client: httpx.Client, request_id: Any) -> None:
+    answer = any_client.post(f"{ROOT}/fetch/{request_id}", json={"key": KEY})
 
     assert answer.status_code == httpx.codes.OK
     assert answer.json()["status"] == "failed"
     assert answer.json()["message"] == "Request not found"
 
 
-def test_an_unknown_route_is_answered_in_the_wires_shape(client: httpx.Client) -> None:
-    for said in (client.post("/api/v1/enterprise/nothing"), client.get(f"{ROOT}/text2img")):
+def test_an_unknown_route_is_answered_in_the_wires_shape(any_client: httpx.Client) -> None:
+    for said in (any_client.post("/api/v1/enterprise/nothing"), any_client.get(f"{ROOT}/text2img")):
         assert said.status_code == httpx.codes.OK
         assert said.json()["status"] == "error"
 
 
-def test_a_body_that_is_too_large_is_refused_with_a_sentence(client: httpx.Client) -> None:
-    answer = client.post(f"{ROOT}/text2img", content=b" " * (33 * 1024 * 1024))
+def test_a_body_that_is_too_large_is_refused_with_a_sentence(any_client: httpx.Client) -> None:
+    answer = any_client.post(f"{ROOT}/text2img", content=b" " * (33 * 1024 * 1024))
 
     assert "too large" in answer.json()["message"]
 
@@ -328,9 +343,9 @@ def test_without_redis_nothing_is_accepted_and_503_says_so(settings: Settings, t
         assert client.get("/health/ready", timeout=20).status_code == httpx.codes.SERVICE_UNAVAILABLE
 
 
-def test_links_use_the_host_that_the_client_used(client: httpx.Client) -> None:
+def test_links_use_the_host_that_the_client_used(any_client: httpx.Client) -> None:
     def link(**headers: str) -> str:
-        answer = client.post(f"{ROOT}/text2img", json=body(), headers=headers).json()
+        answer = any_client.post(f"{ROOT}/text2img", json=body(), headers=headers).json()
         return str(answer["future_links"][0])
 
     proxied = {"X-Forwarded-Host": "pictures.example.com", "X-Forwarded-Proto": "https"}
@@ -338,9 +353,9 @@ def test_links_use_the_host_that_the_client_used(client: httpx.Client) -> None:
     assert link(Host='evil"><script>').startswith("http://127.0.0.1:")
 
 
-def test_a_name_outside_the_storage_folder_is_not_served(client: httpx.Client) -> None:
+def test_a_name_outside_the_storage_folder_is_not_served(any_client: httpx.Client) -> None:
     for name in ("..%2f..%2fetc%2fpasswd", "%2e%2e/secret", "x.png"):
-        answer = client.get(f"/generations/{name}")
+        answer = any_client.get(f"/generations/{name}")
         assert answer.status_code == httpx.codes.NOT_FOUND
         assert answer.json()["status"] == "error"
 
@@ -355,17 +370,17 @@ def test_metrics_tell_of_requests_and_of_the_cluster(client: httpx.Client) -> No
     assert f'printworks_requests_total{{route="{ROOT}/text2img",status="200"}} 1.0' in text
 
 
-def test_openapi_describes_text2img_with_its_fields(client: httpx.Client) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+def test_openapi_describes_text2img_with_its_fields(any_client: httpx.Client) -> None:
+    paths = any_client.get("/openapi.json").json()["paths"]
 
     schema = paths[f"{ROOT}/text2img"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"key", "prompt", "model_id", "track_id", "instant_response"} <= set(schema["properties"])
-    assert client.get("/docs").status_code == httpx.codes.OK
+    assert any_client.get("/docs").status_code == httpx.codes.OK
 
 
 def test_sigterm_answers_the_requests_that_wait(settings: Settings, tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
-    with running(commands.gateway().words, log, environment=environment_of(settings)) as process:
+    with forked(commands.gateway(), settings, log) as process:
         url = f"http://127.0.0.1:{settings.port}"
         wait_until(lambda: b"running on" in log.read_bytes())
         with ThreadPoolExecutor() as pool:
@@ -409,11 +424,11 @@ def test_a_repeated_request_is_known_by_its_key_though_its_picture_is_gone(clien
         assert len(site.requests) == 1
 
 
-def test_the_same_key_at_another_endpoint_is_another_request(client: httpx.Client) -> None:
+def test_the_same_key_at_another_endpoint_is_another_request(any_client: httpx.Client) -> None:
     headers = {"Idempotency-Key": "two"}
 
-    first = client.post(f"{ROOT}/text2img", json=body(), headers=headers).json()
-    other = client.post("/api/v6/images/text2img", json=body(), headers=headers).json()
+    first = any_client.post(f"{ROOT}/text2img", json=body(), headers=headers).json()
+    other = any_client.post("/api/v6/images/text2img", json=body(), headers=headers).json()
 
     assert first["status"] == "processing"
     assert other["code"] == "idempotency_conflict"
@@ -479,9 +494,9 @@ def test_a_check_is_answered_bare_in_line_and_with_its_id_later(
     assert later == {"status": "success", "id": claim.job_id, "output": [], **inline}
 
 
-def test_a_realtime_client_may_name_its_model_null(client: httpx.Client) -> None:
+def test_a_realtime_client_may_name_its_model_null(any_client: httpx.Client) -> None:
     for nothing in (None, "", "no"):
-        said = client.post(f"{ROOT}/realtime/text2img", json=body(model_id=nothing)).json()
+        said = any_client.post(f"{ROOT}/realtime/text2img", json=body(model_id=nothing)).json()
         assert (said["status"], said["meta"]["model_id"]) == ("processing", "demo")
 
 

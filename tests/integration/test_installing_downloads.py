@@ -24,9 +24,9 @@ from shared.jobs.load import LoadSpec
 from shared.logs import CHATTY
 from shared.registry import ModelKind
 from tests.support import tiny
+from tests.support.environment import clean_environment
 from tests.support.installing import Workshop, from_path, from_url
 from tests.support.model_files import FilePage, save_checkpoint
-from tests.support.processes import clean_environment
 from tests.support.site import Page, answer, raw, redirect, running_site, silence
 from tests.support.waiting import wait_until
 from worker.gpu.installing import Effort

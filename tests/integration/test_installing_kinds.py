@@ -160,7 +160,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "wrong shape": (header({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 16]}}, 16), BROKEN),
     "no header": (header({}), "it holds no weights: send another copy of it."),
-    "nonsense": (os.urandom(7) + b"\x7f" + bytes(1000), UNKNOWN),
+    "nonsense": (b"\x01" + os.urandom(6) + b"\x7f" + bytes(1000), UNKNOWN),
     "a page": (b"  <!DOCTYPE html>", "it is a web page and no model: send the link that downloads"),
     "a message": (b'{"message": "no"}', "its server sent a message in JSON and no model: send the link"),
     "gguf": (

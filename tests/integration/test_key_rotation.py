@@ -15,7 +15,8 @@ from deploy.ports import free_port
 from shared.api_keys import digest
 from shared.api_keys.file import read_keys
 from shared.settings import Settings
-from tests.support.processes import clean_environment, running_gateway
+from tests.support.environment import clean_environment
+from tests.support.processes import running_gateway
 from tests.support.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -45,13 +46,13 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Every test has a tenant of its own in it."""
     folder = tmp_path_factory.mktemp("keys")
     file, log = folder / "keys.json", folder / "gateway.log"
     file.write_text("[]")
     settings = Settings(
-        redis_url=redis_server.removesuffix("/0") + "/15",
+        redis_url=module_redis_url,
         data_dir=folder / "data",
         port=free_port(),
         api_keys_file=file,

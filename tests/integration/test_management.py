@@ -50,12 +50,10 @@ def client(settings: Settings, tmp_path: Path) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def any_client(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def any_client(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """For tests that don't mind each other."""
     folder = tmp_path_factory.mktemp("management")
-    settings = Settings(
-        redis_url=redis_server.removesuffix("/0") + "/15", data_dir=folder / "data", port=free_port()
-    )
+    settings = Settings(redis_url=module_redis_url, data_dir=folder / "data", port=free_port())
     with managed(settings, folder) as client:
         yield client
 

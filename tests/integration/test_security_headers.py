@@ -23,10 +23,12 @@ STRICT = "default-src 'none'; frame-ancestors 'none'"
 
 
 @pytest.fixture(scope="module")
-def client(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Of a gateway that has one finished file."""
     folder = tmp_path_factory.mktemp("gateway")
-    settings = Settings(redis_url=redis_server, data_dir=folder / "data", port=free_port(), api_key="secret")
+    settings = Settings(
+        redis_url=module_redis_url, data_dir=folder / "data", port=free_port(), api_key="secret"
+    )
     FolderStorage(settings.data_dir, settings.temp_life_s).write(FILE, b"\x89PNG")
     with running_gateway(settings, folder / "log") as url, httpx.Client(base_url=url) as client:
         yield client

@@ -26,10 +26,10 @@ UPLOAD, INPAINT = "/api/v1/enterprise/upload_image", "/api/v1/enterprise/inpaint
 
 
 @pytest.fixture(scope="module")
-def shared_settings(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def shared_settings(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Of one gateway for most tests: they leave nothing in its ledger."""
     folder = tmp_path_factory.mktemp("data")
-    return Settings(redis_url=redis_server, data_dir=folder, port=free_port(), api_key=KEY)
+    return Settings(redis_url=module_redis_url, data_dir=folder, port=free_port(), api_key=KEY)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from tests.support import tiny
 from tests.support.jobs import accepting
 from tests.support.models import pin_everything, write_models_file
 from tests.support.pictures import read_picture
-from tests.support.processes import environment_of, running, running_worker
+from tests.support.processes import forked, running_worker
 from tests.support.waiting import wait_until
 
 
@@ -200,7 +200,7 @@ def test_a_model_that_cannot_be_read_ends_the_worker_with_a_reason(
     )
     log = tmp_path / "worker.log"
 
-    with running(commands.gpu_worker(0, 1).words, log, environment=environment_of(broken)) as worker:
+    with forked(commands.gpu_worker(0, 1), broken, log) as worker:
         assert worker.wait(60) == os.EX_SOFTWARE
 
     assert "Model demo can't be loaded" in log.read_text()

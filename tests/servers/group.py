@@ -15,7 +15,7 @@ from deploy.ports import free_port
 from shared.api_keys import ApiKey, Role, digest
 from shared.settings import Peer
 from tests.chaos.installation import API_KEY, WORKER, Installation, attacked
-from tests.chaos.members import nursery
+from tests.support.nursery import nursery
 from tests.support.waiting import wait_until
 
 ROOT = "/api/v1/enterprise"

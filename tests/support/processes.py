@@ -16,11 +16,14 @@ import psutil
 from pydantic import SecretStr
 
 from deploy import commands
+from deploy.commands import Command
 from deploy.embedded_redis import embedded_redis, wait_for_redis
 from deploy.ports import free_port
 from shared import ledger
 from shared.ledger import Ledger, worker_name
 from shared.settings import Settings
+from tests.support.environment import clean_environment
+from tests.support.nursery import Forked, nursery
 from tests.support.waiting import wait_until
 
 
@@ -48,7 +51,7 @@ def running(
         process.stdin.close()
         yield process
     except BaseException:
-        print(f"--- {log}\n{log.read_text()[-6000:]}", file=sys.stderr)
+        _show(log)
         raise
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -56,10 +59,23 @@ def running(
         process.wait(10)
 
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment without what would change a cluster: tests must not join a real one."""
-    foreign = ("PRINTWORKS_", "REDIS_URL", "CUDA_VISIBLE_DEVICES")
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+@contextlib.contextmanager
+def forked(command: Command, settings: Settings, log: Path) -> Iterator[Forked]:
+    """The same of one of our own commands, without its imports, which take up to seven seconds."""
+    process = Forked(nursery().start(command.words, environment_of(settings), log))
+    try:
+        yield process
+    except BaseException:
+        _show(log)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def _show(log: Path) -> None:
+    print(f"--- {log}\n{log.read_text()[-6000:]}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -89,17 +105,16 @@ def environment_of(settings: Settings) -> dict[str, str]:
 @contextlib.contextmanager
 def running_gateway(settings: Settings, log: Path) -> Iterator[str]:
     """A real gateway; yields its URL."""
-    with running(commands.gateway().words, log, environment=environment_of(settings)):
+    with forked(commands.gateway(), settings, log):
         url = f"http://127.0.0.1:{settings.port}"
         wait_until(lambda: _accepts(settings.port), within_s=60)
         yield url
 
 
 @contextlib.contextmanager
-def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(settings: Settings, log: Path) -> Iterator[Forked]:
     """A real GPU worker that beats."""
-    command = commands.gpu_worker(0, settings.slots).words
-    with running(command, log, environment=environment_of(settings)) as process:
+    with forked(commands.gpu_worker(0, settings.slots), settings, log) as process:
         store = Ledger(settings.redis_url)
         name = worker_name(process.pid)
         wait_until(lambda: name in store.run(ledger.stats()).workers, within_s=90)
@@ -108,9 +123,8 @@ def running_worker(settings: Settings, log: Path) -> Iterator[subprocess.Popen[b
 
 
 @contextlib.contextmanager
-def running_dispatcher(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = commands.dispatcher(settings.deliveries_at_once).words
-    with running(command, log, environment=environment_of(settings)) as process:
+def running_dispatcher(settings: Settings, log: Path) -> Iterator[Forked]:
+    with forked(commands.dispatcher(settings.deliveries_at_once), settings, log) as process:
         wait_until(lambda: b"ready." in log.read_bytes(), within_s=60)
         yield process
 
@@ -159,6 +173,16 @@ def running_cluster(
         yield LocalCluster(url, launcher, data_dir)
         launcher.send_signal(signal.SIGTERM)
         launcher.wait(20)
+
+
+def require_that_nothing_outlives_make(cluster: LocalCluster, how: signal.Signals) -> None:
+    """When it is ended in this way."""
+    processes = cluster.processes()
+    assert len(processes) >= 6
+
+    cluster.launcher.send_signal(how)
+
+    assert not psutil.wait_procs(processes, timeout=15)[1]
 
 
 def _ready(said: str) -> str | None:

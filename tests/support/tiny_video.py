@@ -20,11 +20,11 @@ MOST_FRAMES = 24
 LOUDER = 30
 
 
-def motion_adapter(seed: int = 0) -> MotionAdapter:
+def motion_adapter(seed: int = 0, *, block_out_channels: tuple[int, ...] = (16, 32)) -> MotionAdapter:
     """Fits tests/support/tiny.py's Stable Diffusion, and really mixes the frames."""
     torch.manual_seed(seed)
     return MotionAdapter(
-        block_out_channels=(16, 32),
+        block_out_channels=block_out_channels,
         motion_layers_per_block=1,
         motion_num_attention_heads=4,
         motion_norm_num_groups=8,

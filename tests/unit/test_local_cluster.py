@@ -18,7 +18,7 @@ from shared.api_keys.changes import add
 from shared.api_keys.file import changing_keys, read_keys
 from shared.errors import Misconfigured
 from shared.settings import Settings
-from tests.support.processes import clean_environment
+from tests.support.environment import clean_environment
 
 
 def asked(folder: Path, port: int = 8000) -> Options:
