@@ -58,6 +58,7 @@ class Balancer:
         self._refused: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._carrier = Carrier(gateway, self._remember_refusal)
         self._wake = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._dice = Random()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -115,6 +116,12 @@ class Balancer:
 
     async def look_at_peers(self) -> None:
         """Raises `LedgerUnavailable`."""
+        async with (
+            self._looking
+        ):  # two at a time would meet the same one twice, and lose sight of one of them
+            await self._look_at_peers()
+
+    async def _look_at_peers(self) -> None:
         gateway = self._gateway()
         try:
             known = await Peers(gateway.settings.peers, gateway.sealer, gateway.ledger).look()
