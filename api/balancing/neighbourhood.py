@@ -27,6 +27,7 @@ class Neighbourhood:
         self._neighbours: dict[str, Neighbour] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._outbound: tuple[tuple[str, ...], Outbound] | None = None
+        self._looking = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -35,6 +36,10 @@ class Neighbourhood:
 
     async def look(self) -> None:
         """Who they are now. Raises `LedgerUnavailable`."""
+        async with self._looking:  # or who looked first could act last, on what is no longer true
+            await self._look()
+
+    async def _look(self) -> None:
         gateway = self._gateway()
         try:
             known = await Peers(gateway.settings.peers, gateway.sealer, gateway.ledger).look()
