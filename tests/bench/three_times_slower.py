@@ -6,4 +6,4 @@ from worker.gpu.app import app
 
 __all__ = ["app"]
 
-pace(2 * FORWARD_S)  # beside what steady.py waits
+pace(3 * FORWARD_S)  # instead of what steady.py waits
