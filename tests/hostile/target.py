@@ -13,7 +13,7 @@ import psutil
 
 from deploy import commands
 from shared.settings import Settings
-from tests.support.processes import forked
+from tests.support.processes import environment_of, running
 from tests.support.waiting import wait_until
 
 ADMIN, USER, EXPIRED = "secret-of-the-tests", "user", "expired"
@@ -88,7 +88,8 @@ def waits_of_others(target: Target) -> Iterator[list[float]]:
 @contextlib.contextmanager
 def running_target(settings: Settings, log: Path) -> Iterator[Target]:
     url = f"http://127.0.0.1:{settings.port}"
-    with forked(commands.gateway(), settings, log) as process:
+    # not forked: its memory is measured
+    with running(commands.gateway().words, log, environment=environment_of(settings)) as process:
         wait_until(lambda: _is_ready(url), within_s=60)
         yield Target(url, settings.port, psutil.Process(process.pid), log)
 
