@@ -20,9 +20,9 @@ from tests.support.waiting import wait_until
 
 STEADY, SLOW = "tests.bench.steady", "tests.bench.three_times_slower"
 SLOTS, STEPS = 4, 10
-JOBS_OF_EACH = 48
+JOBS_OF_EACH = 96
 ARRIVALS, ARRIVALS_PER_S = 180, 6.0
-"""About two thirds of what two steady servers and a slow one can do."""
+"""About six sevenths of what two steady servers and a slow one can do."""
 CLIENTS = 32
 
 

@@ -40,7 +40,8 @@ PICTURE = {
     **{"model_id": "demo", "prompt": "a red circle", "seed": 5, "width": SIDE, "height": SIDE},
     **{"num_inference_steps": 3, "safety_checker": "no", "loadbalancer": "yes"},
 }
-LONG = PICTURE | {"num_inference_steps": 50, "width": 256, "height": 256, "instant_response": "yes"}
+LONG = PICTURE | {"width": 512, "height": 512, "samples": 4, "num_inference_steps": 50}
+LONG |= {"instant_response": "yes"}
 BY_BASE64 = {"init_image": in_base64(a_png("red")), "mask_image": in_base64(a_png("white"))}
 BY_URL = {"init_image": "{site}/red.png", "mask_image": "{site}/white.png"}
 HINT = {"controlnet_model": "demo-canny", "controlnet_type": "canny"}
@@ -255,7 +256,7 @@ def test_progress_and_eta_are_told_while_a_job_is_away(first: Installation) -> N
     assert type(fetched["eta"]) is int
     assert fetched["eta"] >= 1
     assert done["output"] == begun["future_links"]
-    assert [read_picture(each).size for each in contents(done)] == [(256, 256)]
+    assert [read_picture(each).size for each in contents(done)] == 4 * [(512, 512)]
 
 
 def test_cancelling_a_job_ends_it_where_it_is_made(first: Installation, second: Installation) -> None:
@@ -391,11 +392,11 @@ def test_only_who_got_the_job_can_say_that_it_is_back(first: Installation) -> No
     forged = call_back(first, job_id, callback_secret("another token"))
     signed = call_back(first, job_id, callback_secret(token))
 
-    assert unsigned.status_code == forged.status_code == HTTPStatus.FORBIDDEN
+    assert unsigned.status_code == forged.status_code == HTTPStatus.UNAUTHORIZED
     assert signed.status_code == HTTPStatus.OK
     post(first, f"cancel/{job_id}")
     wait_until(lambda: job(first, job_id).state.is_terminal, within_s=10)
-    assert call_back(first, job_id, callback_secret(token)).status_code == HTTPStatus.NOT_FOUND
+    assert call_back(first, job_id, callback_secret(token)).status_code == HTTPStatus.UNAUTHORIZED
 
 
 def call_back(server: Installation, job_id: int, secret: str | None) -> httpx.Response:
