@@ -5,6 +5,9 @@ ARGS ?=
 # Their defaults are in deploy/server.py, of the folder beside what runs in it.
 export HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS SERVERS
 
+# One more than there are cores: much of the tests' time is waiting.
+TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+
 .PHONY: help setup run run-cluster demo test check bench chaos
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +29,7 @@ demo: setup ## Start a cluster, turn one sentence into a picture, show the answe
 	@exec .venv/bin/python -m deploy.demonstrate
 
 test: setup .venv/extras/ready ## Run every test: real Redis, real workers, the demo model; no GPU needed [ARGS]
-	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@PYTHONPATH=.venv/extras .venv/bin/python -m pytest tests/extras
 
 check: setup ## Lint, format check, types and the boundaries between the parts
