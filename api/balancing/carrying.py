@@ -15,7 +15,15 @@ from api.context import Gateway
 from shared import ledger
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
 from shared.download import download
-from shared.errors import DownloadFailed, InputGone, LedgerUnavailable, PeerAway, PeerRefused, RefusedAddress
+from shared.errors import (
+    DownloadFailed,
+    InputGone,
+    LedgerUnavailable,
+    PeerAway,
+    PeerRefused,
+    RefusedAddress,
+    UpstreamUnavailable,
+)
 from shared.jobs import JobSpec, JobState, Outcome
 from shared.ledger import Claim
 from shared.ledger.calls import Call, Finished
@@ -116,7 +124,7 @@ class Carrier:
                 storage = await self._storage(spec)
                 for name, content in zip(spec.file_names, contents, strict=True):
                     await asyncio.to_thread(storage.write, name, content)
-            except OSError as exc:  # a full disk, or S3 is away: waited for, as a worker does
+            except (OSError, UpstreamUnavailable) as exc:  # a full disk, or S3 is away: as a worker, it waits
                 fields = {"job_id": carried.claim.job_id, "reason": str(exc)}
                 logger.error("pictures not stored yet", extra=fields)
                 await asyncio.sleep(RETRY_S)
