@@ -370,6 +370,15 @@ def test_a_server_that_is_its_own_peer_gives_itself_nothing(second: Installation
     assert not seen["in_rotation"]
 
 
+def test_a_peer_that_can_t_be_one_is_refused_with_a_sentence_for_each_field(second: Installation) -> None:
+    said = post(second, "add_peer", name="a peer", url="somewhere")
+
+    assert said["message"] == (
+        "name must be up to 64 letters, digits and . _ -, beginning with a letter or digit; "
+        "url: a server's URL looks like https://images-2.example.com; peer_key is required"
+    )
+
+
 @pytest.mark.parametrize("path", ["state", "jobs"])
 @pytest.mark.parametrize("key", [USER_KEY, "no key of anybody"], ids=["a user", "a stranger"])
 def test_only_servers_and_admins_hand_jobs_over(servers: Group, path: str, key: str) -> None:
