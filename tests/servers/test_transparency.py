@@ -370,7 +370,7 @@ def test_a_server_that_is_its_own_peer_gives_itself_nothing(second: Installation
     assert not seen["in_rotation"]
 
 
-def test_a_peer_that_can_t_be_one_is_refused_with_a_sentence_for_each_field(second: Installation) -> None:
+def test_a_peer_that_cannot_be_one_is_refused_with_a_sentence_for_each_field(second: Installation) -> None:
     said = post(second, "add_peer", name="a peer", url="somewhere")
 
     assert said["message"] == (
