@@ -21,7 +21,7 @@ from api.balancing.carried import Carried, How
 from api.balancing.carrying import Carrier
 from api.balancing.choice import UNKNOWN_PACE_MS, Candidate, Move, Wanted, moves
 from api.balancing.facts import can_make, load_ahead
-from api.balancing.neighbour import Neighbour
+from api.balancing.neighbour import NOT_ASKED, Neighbour
 from api.balancing.neighbourhood import NO_PEER, Neighbourhood
 from api.context import Gateway
 from shared import ledger
@@ -120,13 +120,18 @@ class Balancer:
             for each in ready
         }
         wanted = {each.job_id: Wanted(each.job_id, each.cost, each.model_id) for each in here.leavers}
-        # a peer that had the job when its gateway vanished is making it still
+        # a peer that had the job when its gateway vanished is making it still; one that has not answered
+        # yet may be about to say that it can have it again
         kept = [
             Move(wanted[each.job_id], each.peer)
             for each in here.leavers
             if each.job_id in able.get(each.peer, ())
         ]
-        waiting = [job for job in wanted.values() if job not in {move.job for move in kept}]
+        unheard = {each.name for each in self.neighbourhood.all if each.flaw == NOT_ASKED}
+        settled = {move.job.job_id for move in kept} | {
+            each.job_id for each in here.leavers if each.peer in unheard
+        }
+        waiting = [job for job in wanted.values() if job.job_id not in settled]
         candidates = [Candidate(each.name, each.standing(), able[each.name]) for each in ready]
         found = [*kept, *moves(waiting, load_ahead(here), candidates, self._dice)]
         on_trial = {name: 0 for name, each in by_name.items() if not each.breaker.is_closed}
