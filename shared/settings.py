@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -20,6 +21,9 @@ from shared.errors import Misconfigured
 
 DEMO_KEY = "demo"
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo"
+
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def _split(value: object) -> object:
@@ -36,7 +40,15 @@ def _read_json(value: object) -> object:
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
-        raise ValueError("must be JSON") from None
+        raise PydanticCustomError("sentence", "must be JSON") from None
+
+
+def _server_name(name: str) -> str:
+    if not _SERVER_NAME.fullmatch(name):
+        raise PydanticCustomError(
+            "sentence", "must be up to 64 letters, digits and . _ -, beginning with a letter or digit"
+        )
+    return name
 
 
 def _server_url(url: str) -> str:
@@ -50,10 +62,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A comma-separated list."""
 
 
-SERVER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-ServerName = Annotated[str, Field(pattern=SERVER_NAME)]
-
-
+ServerName = Annotated[str, AfterValidator(_server_name)]
 ServerUrl = Annotated[str, Field(max_length=500), AfterValidator(_server_url)]
 
 
@@ -118,7 +127,7 @@ class Settings(BaseSettings):
     """Read pickled weights (.ckpt, .pt, .bin) too, with torch's `weights_only`."""
     hub_url: str = "https://huggingface.co"
     """The hub that models are loaded from by their id; HF_TOKEN is its token."""
-    server_name: str = Field(default_factory=platform.node, pattern=SERVER_NAME)
+    server_name: ServerName = Field(default_factory=platform.node)
     """What other servers, and `meta.server`, call this one."""
     peers: Annotated[dict[ServerName, Peer], NoDecode, BeforeValidator(_read_json)] = {}
     """Other servers, as JSON: name → `url` and `key`."""

@@ -21,7 +21,7 @@ from api.balancing.carried import Carried, How
 from api.balancing.carrying import Carrier
 from api.balancing.choice import UNKNOWN_PACE_MS, Candidate, Move, Wanted, moves
 from api.balancing.facts import can_make, load_ahead
-from api.balancing.neighbour import NOT_ASKED, Neighbour
+from api.balancing.neighbour import Neighbour
 from api.balancing.neighbourhood import NO_PEER, Neighbourhood
 from api.context import Gateway
 from shared import ledger
@@ -112,7 +112,6 @@ class Balancer:
     def _leaving(
         self, here: ServerLoad, ready: Sequence[Neighbour], models: Snapshot
     ) -> list[tuple[Wanted, Neighbour]]:
-        by_name = {each.name: each for each in ready}
         able = {
             each.name: frozenset(
                 leaver.job_id for leaver in here.leavers if self._may_have(leaver, each, models)
@@ -120,29 +119,17 @@ class Balancer:
             for each in ready
         }
         wanted = {each.job_id: Wanted(each.job_id, each.cost, each.model_id) for each in here.leavers}
-        # a peer that had the job when its gateway vanished is making it still; one that has not answered
-        # yet may be about to say that it can have it again
-        kept = [
-            Move(wanted[each.job_id], each.peer)
-            for each in here.leavers
-            if each.job_id in able.get(each.peer, ())
-        ]
-        unheard = {each.name for each in self.neighbourhood.all if each.flaw == NOT_ASKED}
-        settled = {move.job.job_id for move in kept} | {
-            each.job_id for each in here.leavers if each.peer in unheard
-        }
-        waiting = [job for job in wanted.values() if job.job_id not in settled]
+        unheard = {each.name for each in self.neighbourhood.all if each.is_unheard}
+        kept, waiting = [], []
+        for leaver in here.leavers:
+            job = wanted[leaver.job_id]
+            if leaver.job_id in able.get(leaver.peer, ()):
+                # a peer that had the job when its gateway vanished is making it still
+                kept.append(Move(job, leaver.peer))
+            elif leaver.peer not in unheard:  # which may be about to say that it can have it again
+                waiting.append(job)
         candidates = [Candidate(each.name, each.standing(), able[each.name]) for each in ready]
-        found = [*kept, *moves(waiting, load_ahead(here), candidates, self._dice)]
-        on_trial = {name: 0 for name, each in by_name.items() if not each.breaker.is_closed}
-        leaving = []
-        for move in found:
-            if move.peer in on_trial:
-                on_trial[move.peer] += 1
-                if on_trial[move.peer] > 1:
-                    continue
-            leaving.append((move.job, by_name[move.peer]))
-        return leaving
+        return _allowed([*kept, *moves(waiting, load_ahead(here), candidates, self._dice)], ready)
 
     def _may_have(self, leaver: Leaver, neighbour: Neighbour, models: Snapshot) -> bool:
         if (leaver.job_id, neighbour.name) in self._refused:
@@ -215,3 +202,16 @@ class Balancer:
             await asyncio.wait_for(self._wake.wait(), ROUND_S)
         self._wake.clear()
         await self._round()
+
+
+def _allowed(found: Sequence[Move], ready: Sequence[Neighbour]) -> list[tuple[Wanted, Neighbour]]:
+    """A peer that failed lately is tried with one job."""
+    by_name = {each.name: each for each in ready}
+    used: set[str] = set()
+    allowed = []
+    for move in found:
+        neighbour = by_name[move.peer]
+        if neighbour.breaker.is_closed or move.peer not in used:
+            allowed.append((move.job, neighbour))
+        used.add(move.peer)
+    return allowed

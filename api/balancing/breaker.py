@@ -30,13 +30,13 @@ class Breaker:
         """A request has gone."""
         self._is_trying = True
 
-    def failed(self, pause_s: float | None = None) -> None:
-        """Each time in a row it pauses for longer; `pause_s`: as long as it was told to. Requests that were
-        under way together fail together, which is one time."""
+    def failed(self) -> None:
+        """Each time in a row it pauses for longer. Requests that were under way together fail together, which
+        is one time."""
         self._is_trying = False
         if self._clock() < self._tries_at:
             return
-        pause_s = pause_s or min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
         self._failures = min(self._failures + 1, 10)
         self._tries_at = self._clock() + pause_s * random.uniform(0.8, 1.2)
 

@@ -45,6 +45,11 @@ class Load(BaseModel):
     load_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """How long it takes to load a model there."""
 
+    def without(self, work: float, jobs: int) -> "Load":
+        """As if these jobs were not there."""
+        left = {"work_left": max(0.0, self.work_left - work), "open_jobs": max(0, self.open_jobs - jobs)}
+        return self.model_copy(update=left)
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -135,7 +140,8 @@ def moves(waiting: Sequence[Wanted], home: Load, peers: Sequence[Candidate], dic
     would finish sooner than one with room: to wait for a loaded model costs less than to load it once more.
     """
     typical = _typical_pace_ms([home, *(peer.standing.load for peer in peers)])
-    here = Standing(_without(home, waiting))
+    # each of the jobs that wait is ahead of those behind it only
+    here = Standing(home.without(sum(job.cost for job in waiting), len(waiting)))
     roomy = [peer for peer in peers if peer.standing.has_room(typical)]
     found = []
     for job in waiting:
@@ -159,16 +165,6 @@ def moves(waiting: Sequence[Wanted], home: Load, peers: Sequence[Candidate], dic
 def _emptier(alike: Sequence[Candidate], dice: Random) -> Candidate | None:
     drawn = dice.sample(alike, min(DRAWN, len(alike)))  # in random order, and so are ties
     return min(drawn, key=lambda peer: peer.standing.fullness, default=None)
-
-
-def _without(home: Load, waiting: Sequence[Wanted]) -> Load:
-    """Each of the jobs that wait is ahead of those behind it only."""
-    work = sum(job.cost for job in waiting)
-    left = {
-        "work_left": max(0.0, home.work_left - work),
-        "open_jobs": max(0, home.open_jobs - len(waiting)),
-    }
-    return home.model_copy(update=left)
 
 
 def _typical_pace_ms(loads: Sequence[Load]) -> float:

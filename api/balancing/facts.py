@@ -33,10 +33,9 @@ def load_of(here: ServerLoad) -> Load:
 
 def load_ahead(here: ServerLoad) -> Load:
     """Without the jobs behind those that are looked at, which wait for nothing but them."""
-    load, behind = load_of(here), here.leavers_behind
+    behind = here.leavers_behind
     work = behind * mean(each.cost for each in here.leavers) if behind else 0.0
-    left = {"work_left": max(0.0, load.work_left - work), "open_jobs": max(0, load.open_jobs - behind)}
-    return load.model_copy(update=left)
+    return load_of(here).without(work, behind)
 
 
 def abilities(models: Snapshot) -> Abilities:

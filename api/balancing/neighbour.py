@@ -56,6 +56,11 @@ class Neighbour:
         self._client = PeerClient(peer, here)
 
     @property
+    def is_unheard(self) -> bool:
+        """Nobody knows yet whether it can be relied on."""
+        return self.flaw == NOT_ASKED
+
+    @property
     def is_in_rotation(self) -> bool:
         is_fresh = time.monotonic() - self._heard_at < STALE_AFTER * self._rest_s(longest=True) + ANSWER_S
         return not self.flaw and is_fresh and self.breaker.lets_through
@@ -106,12 +111,11 @@ class Neighbour:
             self.breaker.tried()
         try:
             remote_id = await self._client.hand_over(order)
-        except BaseException as exc:
-            self.sends_not(token)
-            if isinstance(exc, PeerAway | PeerFull):
-                self.breaker.failed()
-            else:
-                self.breaker.succeeded()
+        except (PeerAway, PeerFull):
+            self.breaker.failed()
+            raise
+        except PeerRefused:
+            self.breaker.succeeded()
             raise
         job, _ = self._sent[token]
         self._sent[token] = (job, time.monotonic())

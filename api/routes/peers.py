@@ -1,12 +1,10 @@
 """Routes by which admins say which other servers there are."""
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from api.administration import administered
 from api.balancing.neighbour import Neighbour
@@ -14,17 +12,9 @@ from api.balancing.peers import Peers
 from api.context import Gateway
 from api.routes.documented import json_body
 from api.wire.sentences import parse
-from shared.settings import SERVER_NAME, Peer, ServerUrl
+from shared.settings import Peer, ServerName, ServerUrl
 
 router = APIRouter()
-
-
-def _a_name(name: str) -> str:
-    if not re.fullmatch(SERVER_NAME, name):
-        raise PydanticCustomError(
-            "sentence", "must be up to 64 letters, digits and . _ -, beginning with a letter or digit"
-        )
-    return name
 
 
 class PeerName(BaseModel):
@@ -32,7 +22,7 @@ class PeerName(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
-    name: Annotated[str, AfterValidator(_a_name)]
+    name: ServerName
     """What this server calls it."""
 
 

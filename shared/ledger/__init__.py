@@ -48,7 +48,6 @@ from shared.ledger.operator_calls import (
     take_turn,
 )
 from shared.ledger.peer_calls import (
-    MOST_LEAVERS,
     Leaver,
     ServerLoad,
     came_back,
@@ -76,7 +75,6 @@ __all__ = [
     "CANCELLED",
     "DONE_CHANNEL",
     "MAKES_WAY",
-    "MOST_LEAVERS",
     "Accepted",
     "AsyncLedger",
     "Attempt",

@@ -231,10 +231,12 @@ def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> C
         return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled), orders=given)
 
     lease_ms = in_ms(settings.lease_s)
-    arguments: list[Argument] = [worker, lease_ms, facts, lease_ms]
-    for lease in held:
-        arguments += [lease.job_id, lease.token, round(lease.progress, 4)]
-    return Call("beat", arguments, parse)
+    return Call("beat", [worker, lease_ms, facts, lease_ms, *renewed(held)], parse)
+
+
+def renewed(held: Sequence[Held]) -> list[Argument]:
+    """Leases as the scripts read them that renew them."""
+    return [part for each in held for part in (each.job_id, each.token, round(each.progress, 4))]
 
 
 def finish(job_id: int, token: str, state: JobState, outcome: Outcome) -> Call[Finished]:

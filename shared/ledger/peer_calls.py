@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.jobs import AnySpec, JobState, spec_from_json
-from shared.ledger.calls import Argument, Call, Claim, Held, Reply, in_ms, read_claim
+from shared.ledger.calls import Argument, Call, Claim, Held, Reply, in_ms, read_claim, renewed
 from shared.settings import Settings
 
 MOST_LEAVERS = 64
@@ -71,9 +71,7 @@ def give(job_id: int, gateway: str, token: str, peer: str, settings: Settings) -
 
 def renew(settings: Settings, held: Sequence[Held]) -> Call[tuple[frozenset[str], frozenset[str]]]:
     """Renew the leases of jobs that are away: tokens of those that are lost, and of those to cancel."""
-    arguments: list[Argument] = [in_ms(settings.lease_s)]
-    for lease in held:
-        arguments += [lease.job_id, lease.token, round(lease.progress, 4)]
+    arguments: list[Argument] = [in_ms(settings.lease_s), *renewed(held)]
     return Call("renew", arguments, lambda reply: (frozenset(reply[0]), frozenset(reply[1])))
 
 

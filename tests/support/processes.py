@@ -45,37 +45,33 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
+    with _ended(process, log):
         assert process.stdin is not None
         process.stdin.write(stdin)
         process.stdin.close()
         yield process
-    except BaseException:
-        _show(log)
-        raise
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
 
 
 @contextlib.contextmanager
 def forked(command: Command, settings: Settings, log: Path) -> Iterator[Forked]:
     """The same of one of our own commands, without its imports, which take up to seven seconds."""
     process = Forked(nursery().start(command.words, environment_of(settings), log))
-    try:
+    with _ended(process, log):
         yield process
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes] | Forked, log: Path) -> Iterator[None]:
+    """When the block is over."""
+    try:
+        yield
     except BaseException:
-        _show(log)
+        print(f"--- {log}\n{log.read_text()[-6000:]}", file=sys.stderr)
         raise
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
-
-
-def _show(log: Path) -> None:
-    print(f"--- {log}\n{log.read_text()[-6000:]}", file=sys.stderr)
 
 
 @contextlib.contextmanager
