@@ -16,7 +16,6 @@ from api.public_url import public_url
 from api.routes.families import Family
 from api.wire.requests import Here, JobBody, Terms
 from shared import ledger
-from shared.broker import GPU_QUEUE
 from shared.errors import (
     BadRequest,
     EntryGone,
@@ -85,8 +84,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     except (BadRequest, ModelNotFound, IdempotencyConflict, Overloaded, EntryGone):
         gateway.storage.drop_inputs(prefix)  # after any other error the job may have been accepted
         raise
-    if accepted.bell_wanted:
-        gateway.bell.ring(GPU_QUEUE)
+    gateway.bell.ring(accepted.bells)
     if spec.home:
         gateway.balancer.nudge()
     if not accepted.is_new:

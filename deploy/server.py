@@ -162,7 +162,7 @@ def _processes(settings: Settings, options: Options) -> Iterator[tuple[commands.
         yield flower, {"FLOWER_UNAUTHENTICATED_API": "true"}
     for index, device in enumerate(options.devices):
         pin = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-        yield commands.gpu_worker(index, settings.slots), pin
+        yield commands.gpu_worker(index, settings.slots, settings.pool), pin
 
 
 def kept_secret(path: Path, prefix: str = "") -> str:

@@ -7,6 +7,7 @@ them; one priority step keeps a queue one list, whose length the ledger's script
 
 import logging
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
@@ -15,16 +16,24 @@ from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-GPU_QUEUE = "gpu"
+GPU_QUEUES = "gpu."
+"""Before the name of a pool: each has a queue of its own, so that those hear a bell who serve the job."""
 WEBHOOK_QUEUE = "webhooks"
 GENERATE_TASK = "printworks.generate"
 DELIVER_TASK = "printworks.deliver"
-TASKS = {GPU_QUEUE: GENERATE_TASK, WEBHOOK_QUEUE: DELIVER_TASK}
 
 LONGEST_RECONNECT_S = 3
 """Between two attempts to reach a Redis that is away; Celery's own waits grow to half a minute."""
 
 logger = logging.getLogger(__name__)
+
+
+def gpu_queue(pool: str) -> str:
+    return GPU_QUEUES + pool
+
+
+def _task_of(queue: str) -> str:
+    return GENERATE_TASK if queue.startswith(GPU_QUEUES) else DELIVER_TASK
 
 
 class SteadyConnection(Connection):
@@ -46,7 +55,6 @@ def make_celery(redis_url: str, name: str) -> Celery:
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=True,
-        task_default_queue=GPU_QUEUE,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_send_task_events=True,
@@ -81,10 +89,10 @@ class Bell:
         self._thread = threading.Thread(target=self._send, name="bell", daemon=True)
         self._thread.start()
 
-    def ring(self, queue: str) -> None:
+    def ring(self, queues: Iterable[str]) -> None:
         """Never blocks and never fails: a lost ring is repeated by the sweep."""
         with self._changed:
-            self._wanted.add(queue)
+            self._wanted.update(queues)
             self._changed.notify()
 
     def close(self) -> None:
@@ -101,7 +109,7 @@ class Bell:
                     return
                 queue = self._wanted.pop()
             try:
-                self._app.send_task(TASKS[queue], queue=queue, ignore_result=True, retry=False)
+                self._app.send_task(_task_of(queue), queue=queue, ignore_result=True, retry=False)
             except (OperationalError, RedisError, OSError) as exc:
                 logger.warning("bell not rung", extra={"queue": queue, "reason": str(exc)})
             except Exception:

@@ -189,6 +189,12 @@ class Settings(BaseSettings):
     two rows."""
     model_memory_bytes: int | None = Field(default=None, gt=0)
     """What loaded models may take together; by default 0.7 of the device's memory."""
+    pool: ServerName = "default"
+    """Workers that are alike, in GPU, models and settings, are a pool; this one's."""
+    serves: Words = ()
+    """Ids of the models whose jobs this worker takes; none: all. The same in the whole pool."""
+    preload: Words = ()
+    """Ids of the checkpoints that are loaded at the start; none: all that it serves and has room for."""
     slots: int = Field(default=8, ge=1)
     """Jobs that one GPU worker holds at a time."""
     lane_width: int = Field(default=8, ge=1)

@@ -13,7 +13,6 @@ from api.balancing.neighbourhood import Neighbourhood
 from api.balancing.wire import PATH, Callback, HandOver, Told
 from api.context import Gateway
 from shared import ledger
-from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
 from shared.download import download
 from shared.errors import (
     DownloadFailed,
@@ -152,16 +151,14 @@ class Carrier:
     async def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
         finished = await self._insist(ledger.finish(claim.job_id, claim.token, state, outcome))
         gateway = self._gateway()
-        if finished.bell_wanted:
-            gateway.bell.ring(WEBHOOK_QUEUE)
+        gateway.bell.ring(finished.bells)
         if finished.is_mine:
             await asyncio.to_thread(gateway.storage.drop_inputs, claim.spec.file_prefix)
 
     async def give_back(self, claim: Claim, *, stays: bool = False) -> None:
         """Into this server's queue. `stays`: no other server is to make it."""
         released = await self._insist(ledger.release(claim.job_id, claim.token, stays=stays))
-        if released.bell_wanted:
-            self._gateway().bell.ring(GPU_QUEUE)
+        self._gateway().bell.ring(released.bells)
 
     async def _insist(self, call: Call[Finished]) -> Finished:
         """Only the ledger knows what has become of a job: it is waited for."""

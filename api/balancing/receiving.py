@@ -10,7 +10,6 @@ from api.wire.requests import GivenPicture
 from api.wire.s3 import DeployType
 from shared import ledger
 from shared.api_keys import ApiKey
-from shared.broker import GPU_QUEUE
 from shared.errors import BadRequest, EntryGone, JobNotFound, ModelNotFound, Overloaded
 from shared.jobs import (
     Dialect,
@@ -83,8 +82,7 @@ async def take(gateway: Gateway, key: ApiKey, order: HandOver) -> Job:
     except (Overloaded, EntryGone):
         gateway.storage.drop_inputs(spec.file_prefix)
         raise
-    if accepted.bell_wanted:
-        gateway.bell.ring(GPU_QUEUE)
+    gateway.bell.ring(accepted.bells)
     if accepted.is_new:
         gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
     return Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)

@@ -21,8 +21,10 @@ from shared.ledger.calls import (
     read,
     release,
     sweep,
+    worker_ends,
     worker_name,
 )
+from shared.ledger.census import Census, ModelJobs, TenantJobs, WorkerFacts, census
 from shared.ledger.client import BACK_CHANNEL, DONE_CHANNEL, AsyncLedger, Ledger
 from shared.ledger.delivery_calls import (
     Attempt,
@@ -46,6 +48,7 @@ from shared.ledger.operator_calls import (
     order,
     stats,
     take_turn,
+    workers,
 )
 from shared.ledger.peer_calls import (
     Leaver,
@@ -79,6 +82,7 @@ __all__ = [
     "AsyncLedger",
     "Attempt",
     "Beats",
+    "Census",
     "Claim",
     "Cleared",
     "DeadLetters",
@@ -88,6 +92,7 @@ __all__ = [
     "Held",
     "Leaver",
     "Ledger",
+    "ModelJobs",
     "Order",
     "Registered",
     "Replayed",
@@ -95,10 +100,13 @@ __all__ = [
     "ServerLoad",
     "Stats",
     "Sweep",
+    "TenantJobs",
+    "WorkerFacts",
     "accept",
     "beat",
     "came_back",
     "cancel",
+    "census",
     "claim",
     "claim_delivery",
     "claim_load",
@@ -129,5 +137,7 @@ __all__ = [
     "sweep",
     "take_turn",
     "unregister",
+    "worker_ends",
     "worker_name",
+    "workers",
 ]

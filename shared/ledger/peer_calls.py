@@ -63,7 +63,7 @@ def give(job_id: int, gateway: str, token: str, peer: str, settings: Settings) -
     """Lease a job that waits to a gateway that gives it to a peer; None if it waits no longer."""
 
     def parse(reply: Reply) -> Claim | None:
-        return read_claim(token, reply, bell_wanted=False) if reply else None
+        return read_claim(token, reply) if reply else None
 
     arguments: list[Argument] = [job_id, gateway, token, in_ms(settings.lease_s), peer]
     return Call("give", arguments, parse, is_perishable=True)

@@ -8,6 +8,7 @@ import redis
 
 from deploy.ports import free_port
 from shared import ledger
+from shared.broker import WEBHOOK_QUEUE, gpu_queue
 from shared.errors import IdempotencyConflict, JobNotFound, LedgerUnavailable
 from shared.jobs import Job, JobState, Outcome
 from shared.ledger import AsyncLedger, Held, Ledger
@@ -240,23 +241,27 @@ def test_a_loaded_model_goes_first_only_within_the_slack(store: Ledger, settings
 def test_bells_are_wanted_only_while_work_waits_unheard(
     store: Ledger, settings: Settings, raw: redis.Redis
 ) -> None:
-    def accepted() -> bool:
-        return store.run(accepting(settings)).bell_wanted
+    def bells() -> tuple[str, ...]:
+        return store.run(accepting(settings)).bells
 
-    assert accepted()
-    raw.lpush("gpu", "a bell")
-    assert not accepted()
-    raw.delete("gpu")
-    assert store.run(ledger.sweep(settings)).gpu_bell_wanted
-    assert claim(store, settings).bell_wanted
-    assert not claim(store, settings).bell_wanted
-    assert not store.run(ledger.sweep(settings)).gpu_bell_wanted
+    queue = gpu_queue(settings.pool)
+    assert bells() == (), "nobody would hear it"
+    store.run(ledger.beat("a worker", "{}", settings, []))
+    assert bells() == (queue,)
+    raw.lpush(queue, "a bell")
+    assert bells() == ()
+    raw.delete(queue)
+    assert store.run(ledger.sweep(settings)).bells == (queue,)
+    assert claim(store, settings).bells == (queue,)
+    assert claim(store, settings).bells == (queue,)
+    assert claim(store, settings).bells == ()
+    assert store.run(ledger.sweep(settings)).bells == ()
 
 
 def test_a_delivery_is_due_again_when_its_dispatcher_vanishes(store: Ledger, settings: Settings) -> None:
     job_id = accept(store, settings, webhook="http://receiver.test/")
     finished = store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
-    assert finished.bell_wanted
+    assert finished.bells == (WEBHOOK_QUEUE,)
 
     vanishing = settings.model_copy(update={"webhook_timeout_s": -10.0})
     first = store.run(ledger.claim_delivery("first", vanishing))

@@ -186,6 +186,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         heads = dict(self.redis.zrange("pw:heads", 0, -1, withscores=True))
         first = {m: self.redis.zrange(f"pw:ready:{m}", 0, 0, withscores=True) for m in MODELS}
         assert heads == {model: head[0][1] for model, head in first.items() if head}
+        for model in MODELS:
+            waiting = self.redis.zrange(f"pw:ready:{model}", 0, -1)
+            work_waiting = sum(self.known[int(job_id)].cost for job_id in waiting)
+            assert int(self.redis.hget("pw:ready_work", model) or 0) == work_waiting
         open_jobs = [known for known in self.known.values() if known.ended_as is None]
         assert int(self.redis.get("pw:backlog") or 0) == sum(known.cost for known in open_jobs)
         work: Counter[str] = Counter()

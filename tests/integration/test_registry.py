@@ -247,7 +247,7 @@ def load_spec(model_id: str = "loaded") -> LoadSpec:
 def test_a_load_is_no_slots_work_and_rings_no_bell(store: Ledger, settings: Settings) -> None:
     accepted = store.run(ledger.accept(load_spec(), make_key(), settings, idempotency_key=None, digest=""))
 
-    assert not accepted.bell_wanted
+    assert not accepted.bells
     assert store.run(ledger.stats()).queued == 0
     assert store.run(ledger.claim("worker", "token", settings, ())) is None
     claim = store.run(ledger.claim_load("worker", "token", settings))

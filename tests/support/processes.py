@@ -110,7 +110,7 @@ def running_gateway(settings: Settings, log: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def running_worker(settings: Settings, log: Path) -> Iterator[Forked]:
     """A real GPU worker that beats."""
-    with forked(commands.gpu_worker(0, settings.slots), settings, log) as process:
+    with forked(commands.gpu_worker(0, settings.slots, settings.pool), settings, log) as process:
         store = Ledger(settings.redis_url)
         name = worker_name(process.pid)
         wait_until(lambda: name in store.run(ledger.stats()).workers, within_s=90)

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 
 from shared import ledger
 from shared.answers import webhook_body
-from shared.broker import WEBHOOK_QUEUE, Bell
+from shared.broker import Bell
 from shared.errors import JobNotFound, LedgerUnavailable, Misconfigured, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
@@ -81,8 +81,7 @@ class Sender:
         with self._receivers.claimed(self._claim) as delivery:
             if delivery is None:
                 return False
-            if delivery.bell_wanted:
-                self._bell.ring(WEBHOOK_QUEUE)
+            self._bell.ring(delivery.bells)
             began = time.monotonic()
             verdict, words = self._attempt(delivery)
             call = ledger.finish_delivery(

@@ -51,7 +51,7 @@ class GpuWorker:
         known = registry.look()  # before anything is read that an update could change
         if known.is_empty:  # else gateways keep it up to date
             seed_registry(store, settings)
-        _preload(library)
+        _preload(library, settings)
         engine = Engine(
             lane_width=settings.lane_width,
             device=library.device,
@@ -96,10 +96,12 @@ def _clear_cache(library: Library) -> None:
         torch.cuda.empty_cache()
 
 
-def _preload(library: Library) -> None:
-    """All checkpoints that there is room for; one that is broken must not keep the others from work, nor
+def _preload(library: Library, settings: Settings) -> None:
+    """Those checkpoints that there is room for; one that is broken must not keep the others from work, nor
     those that were loaded by the API keep a better one from being loaded."""
-    entries, failures = library.checkpoints(), []
+    wanted = settings.preload or settings.serves
+    entries = [each for each in library.checkpoints() if not wanted or each.model_id in wanted]
+    failures = []
     for entry in entries:
         try:
             library.preload(entry.model_id)

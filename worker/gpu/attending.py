@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from shared import ledger
-from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
+from shared.broker import Bell
 from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
@@ -38,8 +38,7 @@ class Attendant:
         if hold is None:
             return False
         try:
-            if hold.claim.bell_wanted:  # more work waits than this one job
-                self._bell.ring(GPU_QUEUE)
+            self._bell.ring(hold.claim.bells)  # more work waits than this one job
             self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
@@ -67,8 +66,7 @@ class Attendant:
     def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
         """Once: an outcome whose lease was lost is refused."""
         finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome), claim)
-        if finished.bell_wanted:
-            self._bell.ring(WEBHOOK_QUEUE)
+        self._bell.ring(finished.bells)
         if finished.is_mine:
             self._drop_inputs(claim.spec.file_prefix)
         fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
@@ -88,8 +86,7 @@ class Attendant:
     def _give_back(self, claim: Claim) -> None:
         """Unfinished, with its attempt not counted."""
         released = self._insist(ledger.release(claim.job_id, claim.token), claim)
-        if released.bell_wanted:
-            self._bell.ring(GPU_QUEUE)
+        self._bell.ring(released.bells)
         logger.info("job given back", extra={"job_id": claim.job_id})
 
     def _insist(self, call: Call[Finished], claim: Claim) -> Finished:

@@ -1,5 +1,6 @@
 """Renews the leases of the jobs that this worker holds, from a thread of its own."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -98,8 +99,11 @@ class LeaseKeeper:
         self._thread.start()
 
     def close(self) -> None:
+        """What the worker held is ended; nobody is to count on it any more."""
         self._stop.set()
         self._thread.join(timeout=2)
+        with contextlib.suppress(LedgerUnavailable):
+            self._ledger.run(ledger.worker_ends(self._worker))
 
     def take(self, claim: Callable[[bool], Claim | None]) -> Hold | None:
         """A job by `claim`, which is told whether this worker holds none; held from now on. One claim at a
@@ -160,6 +164,8 @@ class LeaseKeeper:
             "device": str(self._library.device),
             "models": self._library.loaded_ids,
             "slots": self._settings.slots,
+            "pool": self._settings.pool,
+            "serves": self._settings.serves,
             "load_s": self._library.load_s,
         }
         beats = self._ledger.run(
