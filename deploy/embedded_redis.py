@@ -14,6 +14,7 @@ import redis
 from deploy.commands import Command
 from shared.errors import Misconfigured
 from shared.ledger.soundness import OLDEST, flaws
+from shared.redis_servers import connected
 
 SERVERS = ("valkey-server", "redis-server")
 START_S = 60.0
@@ -56,7 +57,7 @@ def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bo
     """
     deadline = time.monotonic() + within_s
     try:
-        connection = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2)
+        connection = connected(url, socket_connect_timeout=1, socket_timeout=2)
     except ValueError as exc:
         raise Misconfigured(f"REDIS_URL can't be used: {exc}") from exc
     with connection as client:

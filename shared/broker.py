@@ -5,6 +5,7 @@ Why these settings (all measured on Celery 5.7 and Redis): `acks_late` with a pr
 them; one priority step keeps a queue one list, whose length the ledger's scripts can see.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+
+from shared.redis_servers import broker_of
 
 GPU_QUEUES = "gpu."
 """Before the name of a pool: each has a queue of its own, so that those hear a bell who serve the job."""
@@ -37,7 +40,13 @@ def _task_of(queue: str) -> str:
 
 
 class SteadyConnection(Connection):
-    """To the broker. A worker that waits for Redis hears bells again soon after it is back."""
+    """To the broker. A worker outlives Redis, and hears bells again soon after it is back."""
+
+    def maybe_close_channel(self, channel: Any) -> None:
+        """kombu gives back the bells that a busy worker holds, and has forgotten by then where to: an error
+        that would end the worker. They are rung again anyway."""
+        with contextlib.suppress(AttributeError):
+            super().maybe_close_channel(channel)  # type: ignore[no-untyped-call]
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
         return super().ensure_connection(  # type: ignore[no-untyped-call]
@@ -51,7 +60,8 @@ class SteadyAmqp(AMQP):  # type: ignore[misc]
 
 def make_celery(redis_url: str, name: str) -> Celery:
     """The Celery app of one process; every process must use the same settings."""
-    app = Celery(name, broker=redis_url, amqp=SteadyAmqp, set_as_current=False)
+    url, options = broker_of(redis_url)
+    app = Celery(name, broker=url, amqp=SteadyAmqp, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=True,
@@ -62,7 +72,7 @@ def make_celery(redis_url: str, name: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options=_TRANSPORT,
+        broker_transport_options=_TRANSPORT | options,
     )
     return app
 

@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = "redis://127.0.0.1:6379/0"
-    """Ledger and broker: Redis or Valkey with the append-only file on and `noeviction`."""
+    """Ledger and broker: Redis or Valkey with the append-only file on and `noeviction`; one server, or
+    `redis+sentinel://:password@host-1:26379,host-2:26379/MASTER/0`."""
     data_dir: Path = Path("data")
     """Where the storage folder lives."""
 
