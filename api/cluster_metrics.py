@@ -46,10 +46,7 @@ def _by_model(census: Census) -> Iterator[Metric]:
         for state in ("queued", "running", "away")
     }
     yield _gauge("printworks_jobs", "Jobs that are not finished", ("state", "model"), counts.items())
-    work = {
-        (each.model_id,): (each.queued_work + each.running_work) * census.job_pace_ms / 1000
-        for each in census.models
-    }
+    work = {(each.model_id,): each.work * census.job_pace_ms / 1000 for each in census.models}
     said = "Work of open jobs here, in seconds of one GPU"
     yield _gauge("printworks_backlog_gpu_seconds", said, ("model",), work.items())
     served = {each for each in census.models if any(w.takes(each.model_id) for w in census.workers)}
@@ -81,7 +78,7 @@ def _by_pool(census: Census) -> Iterator[Metric]:
 
 
 def _work(models: Iterable[ModelJobs]) -> float:
-    return sum(each.queued_work + each.running_work for each in models)
+    return sum(each.work for each in models)
 
 
 def _by_key_class(census: Census) -> Iterator[Metric]:

@@ -29,9 +29,9 @@ reloading = APIRouter()
 async def system_details(request: Request) -> JSONResponse:
     await authenticate(request)
     gateway = gateway_of(request)
-    stats = await gateway.ledger.run(ledger.stats())
+    census = await gateway.ledger.run(ledger.census())
     models = await gateway.registry.look()
-    body = {"model_count": len(models.all()), "queue_time": math.ceil(stats.backlog_s), "status": "ok"}
+    body = {"model_count": len(models.all()), "queue_time": math.ceil(census.wait_s), "status": "ok"}
     return JSONResponse(body)
 
 

@@ -24,7 +24,7 @@ from shared.ledger.calls import (
     worker_ends,
     worker_name,
 )
-from shared.ledger.census import Census, ModelJobs, TenantJobs, WorkerFacts, census
+from shared.ledger.census import Census, ModelJobs, TenantJobs, census
 from shared.ledger.client import BACK_CHANNEL, DONE_CHANNEL, AsyncLedger, Ledger
 from shared.ledger.delivery_calls import (
     Attempt,
@@ -72,6 +72,7 @@ from shared.ledger.registry_calls import (
     seed,
     unregister,
 )
+from shared.ledger.worker_facts import HeldJobs, WorkerFacts, held_jobs
 
 __all__ = [
     "BACK_CHANNEL",
@@ -90,6 +91,7 @@ __all__ = [
     "DeliveryLog",
     "DeliveryState",
     "Held",
+    "HeldJobs",
     "Leaver",
     "Ledger",
     "ModelJobs",
@@ -118,6 +120,7 @@ __all__ = [
     "finish",
     "finish_delivery",
     "give",
+    "held_jobs",
     "lease_of",
     "load",
     "order",

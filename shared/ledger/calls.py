@@ -21,6 +21,7 @@ from shared.errors import (
     TooManyJobs,
 )
 from shared.jobs import AnySpec, Job, JobSpec, JobState, Kind, Outcome, spec_from_json
+from shared.ledger.worker_facts import WorkerFacts
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -224,8 +225,8 @@ def claim(
     return Call("claim", arguments, parse, is_perishable=True)
 
 
-def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> Call[Beats]:
-    """Renew leases and presence; `facts` is JSON about the worker."""
+def beat(worker: str, facts: WorkerFacts, settings: Settings, held: Sequence[Held]) -> Call[Beats]:
+    """Renew leases and presence."""
 
     def parse(reply: Reply) -> Beats:
         lost, cancelled, orders = reply
@@ -233,7 +234,9 @@ def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> C
         return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled), orders=given)
 
     lease_ms = in_ms(settings.lease_s)
-    return Call("beat", [worker, lease_ms, facts, lease_ms, *_pool(settings), *renewed(held)], parse)
+    return Call(
+        "beat", [worker, lease_ms, facts.model_dump_json(), lease_ms, *_pool(settings), *renewed(held)], parse
+    )
 
 
 def worker_ends(worker: str) -> Call[None]:

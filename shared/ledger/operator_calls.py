@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.broker import WEBHOOK_QUEUE
-from shared.ledger.calls import CANCELLED, SWEEP_BATCH, UNKNOWN_PACE_MS, Argument, Bells, Call, Reply, in_ms
+from shared.ledger.calls import CANCELLED, SWEEP_BATCH, Argument, Bells, Call, Reply, in_ms
 from shared.settings import Settings
 
 MOST_AWAY = 0.25
@@ -39,7 +39,6 @@ class Stats:
     """Names of the GPU workers that beat."""
     deliveries_waiting: int
     deliveries_dead: int
-    backlog_s: float
     totals: dict[str, int]
 
 
@@ -71,7 +70,7 @@ def workers() -> Call[int]:
 
 def stats() -> Call[Stats]:
     def parse(reply: Reply) -> Stats:
-        queued, running, away, waiting, dead, left, pace, workers, totals = reply
+        queued, running, away, waiting, dead, workers, totals = reply
         return Stats(
             queued=int(queued),
             running=int(running),
@@ -79,7 +78,6 @@ def stats() -> Call[Stats]:
             workers=tuple(workers),
             deliveries_waiting=int(waiting),
             deliveries_dead=int(dead),
-            backlog_s=float(left) * float(pace or UNKNOWN_PACE_MS) / 1000,
             totals=dict(zip(totals[::2], map(int, totals[1::2]), strict=True)),
         )
 

@@ -67,7 +67,9 @@ def test_a_beat_keeps_a_lease_that_would_have_expired(store: Ledger, settings: S
     job_id = accept(store, settings)
     claimed = claim(store, settings.model_copy(update={"lease_s": 0.0}))
 
-    beats = store.run(ledger.beat("worker", "{}", settings, [Held(job_id, claimed.token, 0.25)]))
+    beats = store.run(
+        ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(job_id, claimed.token, 0.25)])
+    )
 
     assert beats.lost == frozenset()
     assert store.run(ledger.sweep(settings)).requeued == 0
@@ -109,7 +111,9 @@ def test_cancelling_a_queued_job_ends_it_and_a_running_one_hears_of_it_at_its_be
         assert store.run(ledger.cancel(job_id, "tenant")).is_mine
 
     assert store.run(ledger.read(queued, None)).state is JobState.CANCELLED
-    beats = store.run(ledger.beat("worker", "{}", settings, [Held(running, claimed.token, 0.0)]))
+    beats = store.run(
+        ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(running, claimed.token, 0.0)])
+    )
     assert beats.cancelled == {claimed.token}
     assert not store.run(ledger.cancel(queued, "tenant")).is_mine
 
@@ -132,7 +136,7 @@ def test_a_worker_that_holds_a_job_twice_hears_which_lease_is_lost(store: Ledger
 
     held = [Held(job_id, token, 0.0) for token in ("old", "new")]
 
-    assert store.run(ledger.beat("worker", "{}", settings, held)).lost == {"old"}
+    assert store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, held)).lost == {"old"}
 
 
 def test_a_delivery_whose_record_is_gone_ends_without_an_error(
@@ -246,7 +250,7 @@ def test_bells_are_wanted_only_while_work_waits_unheard(
 
     queue = gpu_queue(settings.pool)
     assert bells() == (), "nobody would hear it"
-    store.run(ledger.beat("a worker", "{}", settings, []))
+    store.run(ledger.beat("a worker", ledger.WorkerFacts(), settings, []))
     assert bells() == (queue,)
     raw.lpush(queue, "a bell")
     assert bells() == ()
@@ -301,7 +305,7 @@ def test_the_eta_is_that_of_the_backlog_and_then_of_the_jobs_own_speed(
 
     token = claim(store, settings).token
     raw.hincrby(f"pw:job:{job_id}", "started_ms", -3000)
-    store.run(ledger.beat("worker", "{}", settings, [Held(job_id, token, 0.75)]))
+    store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(job_id, token, 0.75)]))
 
     assert store.run(ledger.read(job_id, None)).eta_s == pytest.approx(1.0, abs=0.2)
 

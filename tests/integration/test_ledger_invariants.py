@@ -146,6 +146,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             state = self._state(job_id)
             assert (job_id in ready) == (state is JobState.QUEUED)
             assert (job_id in leases) == (state is JobState.RUNNING)
+        assert set(ready) == set(map(int, self.redis.zrange("pw:queued", 0, -1)))
         assert set(ready) | leases == set(map(int, self.redis.zrange("pw:open", 0, -1)))
 
     @invariant()
@@ -280,7 +281,9 @@ class LedgerMachine(DeliveryMachine):
     @rule(claim=claims, expires=st.booleans())
     def beat(self, claim: Claim, expires: bool) -> None:
         held = [Held(claim.job_id, claim.token, 0.5)]
-        beats = self.store.run(ledger.beat("worker", "{}", self.hasty if expires else self.patient, held))
+        beats = self.store.run(
+            ledger.beat("worker", ledger.WorkerFacts(), self.hasty if expires else self.patient, held)
+        )
         assert (claim.token in beats.lost) == (not self._holds(claim))
 
     @rule(claim=claims, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))

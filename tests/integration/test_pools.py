@@ -1,11 +1,9 @@
 """Workers of several pools on one ledger: who takes what, who is rung, and what the metrics say of it."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.metrics import Metrics
@@ -13,7 +11,7 @@ from shared import ledger
 from shared.broker import Bell, gpu_queue, make_celery
 from shared.errors import MakesWay
 from shared.jobs import JobState, LoadSpec, ModelSource, Origin, Outcome
-from shared.ledger import Held, Ledger
+from shared.ledger import Claim, Held, Ledger
 from shared.registry import ModelKind
 from shared.settings import Settings
 from tests.support import tiny
@@ -21,11 +19,6 @@ from tests.support.jobs import accept, accepting, claim, make_key, make_spec
 from tests.support.models import write_models_file
 from tests.support.processes import running_worker
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def raw(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.redis_url, decode_responses=True)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +37,13 @@ def pool(settings: Settings, name: str, *serves: str) -> Settings:
     return settings.model_copy(update={"pool": name, "serves": serves})
 
 
-def beat(store: Ledger, settings: Settings, worker: str = "", held: Sequence[Held] = ()) -> None:
-    facts = {"pool": settings.pool, "serves": settings.serves, "slots": settings.slots, "models": ()}
-    store.run(ledger.beat(worker or f"of {settings.pool}", json.dumps(facts), settings, held))
+def beat(
+    store: Ledger, settings: Settings, worker: str = "", held: Claim | None = None, progress: float = 0.0
+) -> None:
+    jobs = ledger.held_jobs([(held.spec, progress)] if held else [])
+    facts = ledger.WorkerFacts(pool=settings.pool, serves=settings.serves, slots=settings.slots, jobs=jobs)
+    leases = [Held(held.job_id, held.token, progress)] if held else []
+    store.run(ledger.beat(worker or f"of {settings.pool}", facts, settings, leases))
 
 
 def taken(store: Ledger, settings: Settings, *loaded: str) -> str | None:
@@ -173,7 +170,7 @@ def test_metrics_tell_what_waits_for_whom(store: Ledger, settings: Settings) -> 
         accept(store, settings, model_id=model)
     accept(store, settings, gold, model_id="large")
     claimed = claim(store, few, worker="of few")
-    beat(store, few, held=[Held(claimed.job_id, claimed.token, 0.5)])
+    beat(store, few, held=claimed, progress=0.5)
     beat(store, many)
     beat(store, many, "another of many")
 
@@ -227,7 +224,7 @@ def test_without_a_ledger_metrics_say_so_and_nothing_old() -> None:
 
 
 def test_a_real_worker_follows_the_bells_of_its_pool_and_takes_what_that_serves(
-    store: Ledger, settings: Settings, bell: Bell, tiny_model: Path, tmp_path: Path, raw: redis.Redis
+    store: Ledger, settings: Settings, bell: Bell, tiny_model: Path, tmp_path: Path
 ) -> None:
     file = write_models_file(tmp_path / "models.yaml", models={"small": tiny_model, "large": tiny_model})
     few = pool(settings.model_copy(update={"models_file": file, "slots": 2}), "few", "small")
@@ -245,6 +242,4 @@ def test_a_real_worker_follows_the_bells_of_its_pool_and_takes_what_that_serves(
         assert store.run(ledger.read(job_ids["large"], None)).state is JobState.QUEUED
         (facts,) = store.run(ledger.census()).workers
         assert (facts.pool, sorted(facts.serves), facts.slots) == ("few", ["small"], 2)
-        assert json.loads(next(iter(raw.hvals("pw:workers"))))["models"] == ["small"], (
-            "the other is not preloaded"
-        )
+        assert facts.models == ("small",), "the other is not preloaded"

@@ -1,7 +1,6 @@
 """Renews the leases of the jobs that this worker holds, from a thread of its own."""
 
 import contextlib
-import json
 import logging
 import threading
 import time
@@ -160,17 +159,18 @@ class LeaseKeeper:
     def _beat(self) -> None:
         holds = self._current()
         self._told = _progress(holds)
-        facts = {
-            "device": str(self._library.device),
-            "models": self._library.loaded_ids,
-            "slots": self._settings.slots,
-            "pool": self._settings.pool,
-            "serves": self._settings.serves,
-            "load_s": self._library.load_s,
-        }
-        beats = self._ledger.run(
-            ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])
+        held = [hold.held for hold in holds]
+        specs = (hold.claim.spec for hold in holds)
+        facts = ledger.WorkerFacts(
+            device=str(self._library.device),
+            pool=self._settings.pool,
+            serves=self._settings.serves,
+            slots=self._settings.slots,
+            models=self._library.loaded_ids,
+            load_s=self._library.load_s,
+            jobs=ledger.held_jobs(zip(specs, (each.progress for each in held), strict=True)),
         )
+        beats = self._ledger.run(ledger.beat(self._worker, facts, self._settings, held))
         for hold in holds:
             if hold.claim.token in beats.lost:
                 hold.end(Ending.LOST)

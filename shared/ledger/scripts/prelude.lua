@@ -52,6 +52,7 @@ local function enqueue(id)
     redis.call('ZADD', key('loads'), job[4], id)
     return
   end
+  redis.call('ZADD', key('queued'), job[4], id)
   if job[5] == '1' then
     redis.call('ZADD', key('suspects'), job[2], id)
     return
@@ -64,6 +65,7 @@ end
 
 local function dequeue(id, model)
   redis.call('ZREM', key('loads'), id)
+  redis.call('ZREM', key('queued'), id)
   redis.call('ZREM', key('suspects'), id)
   if redis.call('ZREM', key('ready', model), id) == 1 then
     local cost = redis.call('HGET', key('job', id), 'cost')
@@ -74,9 +76,7 @@ local function dequeue(id, model)
 end
 
 -- Jobs that wait for a slot; loads of models wait for none.
-local function queued_count()
-  return redis.call('ZCARD', key('open')) - redis.call('ZCARD', key('leases')) - redis.call('ZCARD', key('loads'))
-end
+local function queued_count() return redis.call('ZCARD', key('queued')) end
 
 -- Jobs, and loads of models, that workers of this server hold.
 local function running_count() return redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('away')) end
@@ -313,16 +313,4 @@ local function measure_pace(id, progress, weight, now)
     sample = math.min(sample, MOST_PACES * pace) -- a job that was held up, by a full disk say, tells little of others
     redis.call('SET', key(name), exact(pace + weight * (sample - pace)))
   end
-end
-
--- Work units that are still to be done: running jobs have done a part of theirs.
-local function work_left()
-  local left = tonumber(redis.call('GET', key('backlog')) or '0')
-  for _, id in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
-    if redis.call('SISMEMBER', key('away'), id) == 0 then
-      local job = redis.call('HMGET', key('job', id), 'cost', 'progress')
-      left = left - (job[1] or 0) * (job[2] or 0)
-    end
-  end
-  return exact(math.max(0, left))
 end
