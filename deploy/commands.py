@@ -16,9 +16,9 @@ def gateway() -> Command:
     return Command("gateway", (sys.executable, "-m", "api"))
 
 
-def gpu_worker(index: int, slots: int) -> Command:
-    """One process for one GPU, which CUDA_VISIBLE_DEVICES names."""
-    return Command(f"worker{index}", _celery_worker("worker.gpu.app", "gpu", f"gpu{index}", slots))
+def gpu_worker(name: int | str, slots: int) -> Command:
+    """One process for one GPU, which CUDA_VISIBLE_DEVICES names. `name` tells it from others of its host."""
+    return Command(f"worker{name}", _celery_worker("worker.gpu.app", "gpu", f"gpu{name}", slots))
 
 
 def dispatcher(deliveries_at_once: int) -> Command:
