@@ -10,7 +10,7 @@ from shared.errors import Misconfigured
 
 
 def gpus() -> list[str]:
-    """Those that this launcher may use, as CUDA_VISIBLE_DEVICES takes them; the parts of one that is split."""
+    """Those that this launcher may use, as CUDA_VISIBLE_DEVICES takes them; of a split one its parts."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return _words(chosen)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from deploy.ports import require_port
 from deploy.server import Options, Server, given_settings, settings_file
 from deploy.stopping import Stopping, explaining
-from deploy.supervisor import DRAIN_MARGIN_S, POLL_S, Child, end_all
+from deploy.supervisor import POLL_S, Child, end_all
 from deploy.tether import end_with_parent
 from shared.api_keys import KeyRing
 from shared.errors import Misconfigured
@@ -22,6 +22,8 @@ from shared.registry.file import read_models
 from shared.settings import Settings
 
 START_S = 300.0
+LAST_STEP_S = 3.0
+"""What workers may take beyond `drain_s`: somebody waits at the terminal."""
 REDIS_STOP_S = 2.0
 
 console = Console(stderr=True, highlight=False)
@@ -48,7 +50,7 @@ def launch(servers: Sequence[Options]) -> None:
         read_models(settings.models_file)
         KeyRing.from_settings(settings)
         require_port(options.host, options.port)
-        stop_s = max(stop_s, settings.drain_s + DRAIN_MARGIN_S)
+        stop_s = max(stop_s, settings.drain_s + LAST_STEP_S)
     _Launcher([Server(options, _tell) for options in servers], stop_s).run()
 
 

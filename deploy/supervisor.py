@@ -16,8 +16,6 @@ LONGEST_RESTART_S = 10.0
 STEADY_S = 30.0
 """A process that lived this long starts over with the first delay."""
 POLL_S = 0.1
-DRAIN_MARGIN_S = 3.0
-"""What a worker may take beyond `drain_s` to end: its last step, and giving back its jobs."""
 
 
 class Child:

@@ -15,13 +15,15 @@ from deploy.gpus import chosen_gpus, workers_of
 from deploy.processes import gpu_workers
 from deploy.readiness import Heartbeats
 from deploy.stopping import Stopping, explaining, say
-from deploy.supervisor import DRAIN_MARGIN_S, POLL_S, Child, end_all
+from deploy.supervisor import POLL_S, Child, end_all
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+LAST_STEP_S = 10.0
+"""What workers may take beyond `drain_s`: jobs are given back at their next step."""
 ASK_S = 0.5
 """Between two looks at who is up."""
 
@@ -46,7 +48,7 @@ class _Workers:
     def __init__(self, children: list[Child], settings: Settings, stopping: Stopping) -> None:
         self._children = children
         self._stopping = stopping
-        self._stop_s = settings.drain_s + DRAIN_MARGIN_S
+        self._stop_s = settings.drain_s + LAST_STEP_S
         self._heartbeats = Heartbeats(settings.redis_url)
         self._up: set[int] = set()
         """Process ids of those that have been told to be up."""

@@ -1,7 +1,7 @@
 """What monitors of Celery, as flower is one, show of the jobs: a task for each, and one for each webhook.
 
-Celery's own events would tell of doorbells, which hold nothing and often find nothing to do. These are sent by
-a thread of their own, and given up when Redis is away: nothing waits for them, and nothing depends on them.
+Celery's own events would tell of doorbells, which hold nothing and often find nothing to do. These are sent
+by a thread of their own, and given up when Redis is away: nothing waits for them, nothing depends on them.
 """
 
 import logging
