@@ -22,13 +22,14 @@ class Heartbeats:
     def __init__(self, redis_url: str) -> None:
         self._ledger = Ledger(redis_url)
 
-    def of(self, pid: int) -> bool:
-        """Whether it beats. By its process id: a worker that was killed a moment ago still counts as present
-        in the ledger."""
+    def among(self, pids: Collection[int]) -> set[int]:
+        """Those that beat. By process ids: a worker that was killed a moment ago is still present in the
+        ledger."""
         try:
-            return worker_name(pid) in self._ledger.run(ledger.stats()).workers
+            beating = self._ledger.run(ledger.stats()).workers
         except LedgerUnavailable:
-            return False
+            return set()
+        return {pid for pid in pids if worker_name(pid) in beating}
 
 
 class Readiness:
@@ -43,7 +44,7 @@ class Readiness:
     def is_up(self, name: str, pid: int) -> bool:
         if name in self._pages:
             return self._answers(self._pages[name])
-        return self._follows_bells(name) if name == "dispatcher" else self._heartbeats.of(pid)
+        return self._follows_bells(name) if name == "dispatcher" else pid in self._heartbeats.among([pid])
 
     def sees(self, peers: Collection[str], api_key: str) -> bool:
         """Whether the gateway would give jobs to all of them."""

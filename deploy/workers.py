@@ -70,14 +70,14 @@ class _Workers:
         logger.info("stopped")
 
     def _tell_who_is_up(self) -> None:
-        pids = {child.process.pid: child.command.name for child in self._children}
-        if pids.keys() <= self._up or time.monotonic() < self._ask_at:
+        names = {child.process.pid: child.command.name for child in self._children}
+        unknown = names.keys() - self._up
+        if not unknown or time.monotonic() < self._ask_at:
             return
+        for pid in self._heartbeats.among(unknown):
+            self._up.add(pid)
+            logger.info(f"{names[pid]}: up, pid {pid}")
         self._ask_at = time.monotonic() + ASK_S
-        for pid, name in pids.items():
-            if pid not in self._up and self._heartbeats.of(pid):
-                self._up.add(pid)
-                logger.info(f"{name}: up, pid {pid}")
 
 
 def _ports(first: int, count: int) -> list[int]:

@@ -123,7 +123,11 @@ def test_a_worker_that_is_killed_is_started_again_on_its_gpu(machine: Machine) -
 
     killed.kill()
 
-    again = wait_until(lambda: (found := machine.workers().get("1")) != killed and found)
+    def another() -> psutil.Process | None:
+        found = machine.workers().get("1")
+        return found if found != killed else None
+
+    again = wait_until(another)
     assert again.environ()["PRINTWORKS_METRICS_PORT"] == str(
         int(other.environ()["PRINTWORKS_METRICS_PORT"]) + 1
     )
@@ -155,11 +159,12 @@ def test_no_worker_outlives_a_launcher_that_is_killed(
 ) -> None:
     environment = gpus | {"PRINTWORKS_REDIS_URL": module_redis_url, "PRINTWORKS_DATA_DIR": str(tmp_path)}
     with running(COMMAND, tmp_path / "log", environment=environment) as launcher:
-        workers = wait_until(lambda: len(found := workers_of(launcher)) == 2 and found)
+        wait_until(lambda: len(workers_of(launcher)) == 2)
+        workers = list(workers_of(launcher).values())
 
         launcher.kill()
 
-        assert not psutil.wait_procs(list(workers.values()), timeout=5)[1]
+        assert not psutil.wait_procs(workers, timeout=5)[1]
 
 
 def test_a_redis_that_does_not_answer_is_waited_for_and_told_of_once(tmp_path: Path) -> None:
