@@ -18,10 +18,10 @@ def gateway() -> Command:
     return Command("gateway", (sys.executable, "-m", "api"))
 
 
-def gpu_worker(index: int, slots: int, pool: str) -> Command:
-    """One process for one GPU, which CUDA_VISIBLE_DEVICES names."""
-    words = _celery_worker("worker.gpu.app", gpu_queue(pool), f"gpu{index}", slots)
-    return Command(f"worker{index}", words)
+def gpu_worker(name: int | str, slots: int, pool: str) -> Command:
+    """One process for one GPU, which CUDA_VISIBLE_DEVICES names. `name` tells it from others of its host."""
+    words = _celery_worker("worker.gpu.app", gpu_queue(pool), f"gpu{name}", slots)
+    return Command(f"worker{name}", words)
 
 
 def dispatcher(deliveries_at_once: int) -> Command:

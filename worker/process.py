@@ -25,16 +25,17 @@ class Service(Protocol):
         """All bells are followed; the process ends."""
 
 
-def serve(app: Celery, task_name: str, start: Callable[[], Service]) -> None:
-    """Tie the service that `start` makes to this process's life, and its `run` to the task `task_name`.
+def serve(app: Celery, task_name: str, start: Callable[[str], Service]) -> None:
+    """Tie the service that `start` makes to this process's life, and its `run` to the task `task_name`. It is
+    given the name of this Celery node. The task tells monitors nothing of itself: see task_events.py.
 
     Celery's hooks pass no state along, so the service lives in this closure.
     """
     started: list[Service] = []
 
-    def on_init(**_: Any) -> None:
+    def on_init(sender: Any, **_: Any) -> None:
         try:
-            started.append(start())
+            started.append(start(sender.hostname))
         except Exception as exc:  # Celery would log it and go on without a service
             logger.exception("the process can't start")
             end_process(exc)
@@ -55,7 +56,7 @@ def serve(app: Celery, task_name: str, start: Callable[[], Service]) -> None:
     worker_shutting_down.connect(on_shutting_down, weak=False)
     worker_shutdown.connect(on_shutdown, weak=False)
     setup_logging.connect(keep_our_logging, weak=False)
-    app.task(follow_bell, name=task_name)
+    app.task(follow_bell, name=task_name, send_events=False)
 
 
 def request_end() -> None:

@@ -1,4 +1,4 @@
-"""What a GPU worker says of itself with each beat. What it makes is in it, so that nobody has to look at each job."""
+"""What a GPU worker says of itself with each beat: what it makes too, so that nobody looks at each job."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple

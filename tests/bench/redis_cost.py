@@ -1,8 +1,8 @@
 """What a job costs Redis, beside a plain Celery task; and how that grows with the cluster.
 
 `python -m tests.bench.redis_cost` prints two tables. Redis works on one core, so its CPU time for each job
-says how many of them one server takes. The first table counts all that a real gateway, worker and dispatcher
-ask for; the second (redis_scale.py) times the ledger's scripts while many GPUs are busy and their queue is long.
+says how many one server takes. The first table counts all that a real gateway, worker and dispatcher ask for;
+the second (redis_scale.py) times the ledger's scripts while many GPUs are busy and their queue is long.
 """
 
 import argparse

@@ -11,14 +11,16 @@ from shared.settings import Settings
 from shared.sweeper import Sweeper
 from worker.dispatcher.sender import Sender
 from worker.process import serve
+from worker.task_events import TaskEvents
 
 
 class Dispatcher:
     """The parts of one dispatcher, started together."""
 
-    def __init__(self, settings: Settings, app: Celery) -> None:
+    def __init__(self, settings: Settings, app: Celery, node: str) -> None:
         store, bell = Ledger(settings.redis_url), Bell(app)
-        self._sender = Sender(settings, store, bell)
+        self._events = TaskEvents(app, DELIVER_TASK, node)
+        self._sender = Sender(settings, store, bell, self._events)
         self._sweeper = Sweeper(settings, store, bell)
         self._sweeper.start()
 
@@ -31,6 +33,7 @@ class Dispatcher:
 
     def close(self) -> None:
         self._sweeper.close()
+        self._events.close()
 
 
 def make_dispatcher_app(settings: Settings) -> Celery:

@@ -26,6 +26,7 @@ from shared.settings import Settings
 from shared.webhooks import url_of
 from worker.dispatcher.receivers import Receivers
 from worker.dispatcher.verdict import Verdict, judge
+from worker.task_events import End, TaskEvents
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ WORDS: dict[type[Exception], str] = {
     TimeoutError: "no answer in time",
 }
 """For people who have no other view of it."""
+ENDS = {"delivered": End.SUCCEEDED, "retry": End.RETRIED, "dead": End.FAILED}
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class Answer:
 class Sender:
     """What every Celery thread of the dispatcher runs. A dead receiver only costs its own attempts."""
 
-    def __init__(self, settings: Settings, store: Ledger, bell: Bell) -> None:
+    def __init__(self, settings: Settings, store: Ledger, bell: Bell, events: TaskEvents) -> None:
         self._settings = settings
         self._ledger = store
         self._bell = bell
+        self._events = events
         self._outbound = Outbound(settings.allow_private_hosts)
         self._sealer = Sealer(settings)
         self._receivers = Receivers(max(1, settings.deliveries_at_once // 4))
@@ -82,7 +85,8 @@ class Sender:
             if delivery is None:
                 return False
             self._bell.ring(delivery.bells)
-            began = time.monotonic()
+            task_id, began = f"webhook-{delivery.job_id}", time.monotonic()
+            self._events.started(task_id, job=delivery.job_id, attempt=delivery.attempts + 1)
             verdict, words = self._attempt(delivery)
             call = ledger.finish_delivery(
                 delivery,
@@ -92,6 +96,7 @@ class Sender:
                 took_s=time.monotonic() - began,
             )
             self._ledger.run(call)
+            self._events.ended(task_id, ENDS[verdict.what], verdict.what)
         fields = {"job_id": delivery.job_id, "attempts": delivery.attempts + 1, "answer": words}
         logger.info("webhook " + verdict.what, extra=fields)
         return True

@@ -35,12 +35,13 @@ from worker.gpu.slot import Slot
 from worker.gpu.studio import Studio
 from worker.gpu.watchdog import Watchdog
 from worker.process import end_process, request_end, serve
+from worker.task_events import TaskEvents
 
 
 class GpuWorker:
     """The parts of one GPU worker, started together: it beats once its models are loaded."""
 
-    def __init__(self, settings: Settings, app: Celery) -> None:
+    def __init__(self, settings: Settings, app: Celery, node: str) -> None:
         torch.set_num_threads(settings.cpu_threads)
         name, bell = worker_name(os.getpid()), Bell(app)
         store, sealer = Ledger(settings.redis_url), Sealer(settings)
@@ -61,7 +62,8 @@ class GpuWorker:
         orders = Orders(known.updates, clear_cache=partial(_clear_cache, library), restart=request_end)
         self._leases = LeaseKeeper(name, settings, store, library, orders)
         storage = FolderStorage(settings.data_dir, settings.temp_life_s)
-        attendant = Attendant(store, bell, self._leases, storage.drop_inputs)
+        self._events = TaskEvents(app, GENERATE_TASK, node)
+        attendant = Attendant(store, bell, self._leases, storage.drop_inputs, self._events)
         spool = Spool(settings.data_dir / "spool")
         stores = Stores(storage, spool, sealer, settings.allow_private_hosts)
         buckets = S3Storages(sealer, settings.temp_life_s, settings.allow_private_hosts, IN_BACKGROUND)
@@ -88,6 +90,7 @@ class GpuWorker:
         self._loader.close()
         self._uploader.close()
         self._leases.close()
+        self._events.close()
 
 
 def _clear_cache(library: Library) -> None:

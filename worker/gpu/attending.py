@@ -13,22 +13,34 @@ from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.task_events import End, TaskEvents
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+ENDS = {
+    JobState.SUCCEEDED: End.SUCCEEDED,
+    JobState.FAILED: End.FAILED,
+    JobState.CANCELLED: End.REVOKED,
+}
 
 
 class Attendant:
     """Safe to share between threads."""
 
     def __init__(
-        self, store: Ledger, bell: Bell, leases: LeaseKeeper, drop_inputs: Callable[[str], None]
+        self,
+        store: Ledger,
+        bell: Bell,
+        leases: LeaseKeeper,
+        drop_inputs: Callable[[str], None],
+        events: TaskEvents,
     ) -> None:
         self._ledger = store
         self._bell = bell
         self._leases = leases
         self._drop_inputs = drop_inputs
+        self._events = events
 
     def attend(self, claim: Callable[[bool], Claim | None], make: Callable[[Hold], Outcome]) -> bool:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
@@ -48,6 +60,7 @@ class Attendant:
         claim = hold.claim
         fields = {"job_id": claim.job_id, "attempts": claim.attempts}
         logger.info("job started", extra=fields | {"kind": claim.spec.kind, "model_id": claim.spec.model_id})
+        self._tell_start(claim)
         try:
             state, outcome = JobState.SUCCEEDED, make(hold)
         except Cancelled:
@@ -69,6 +82,9 @@ class Attendant:
         self._bell.ring(finished.bells)
         if finished.is_mine:
             self._drop_inputs(claim.spec.file_prefix)
+            self._events.ended(_task_id(claim), ENDS[state], state)
+        else:
+            self._events.taken_away(_task_id(claim))
         fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
         logger.info(
             "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
@@ -82,12 +98,18 @@ class Attendant:
             self._give_back(hold.claim)
         else:
             logger.warning("job lost to another worker", extra={"job_id": hold.claim.job_id})
+            self._events.taken_away(_task_id(hold.claim))
 
     def _give_back(self, claim: Claim) -> None:
         """Unfinished, with its attempt not counted."""
         released = self._insist(ledger.release(claim.job_id, claim.token), claim)
         self._bell.ring(released.bells)
         logger.info("job given back", extra={"job_id": claim.job_id})
+        self._events.ended(_task_id(claim), End.RETRIED, "given back")
+
+    def _tell_start(self, claim: Claim) -> None:
+        job = {"job": claim.job_id, "kind": str(claim.spec.kind), "model": claim.spec.model_id}
+        self._events.started(_task_id(claim), **job, attempt=claim.attempts)
 
     def _insist(self, call: Call[Finished], claim: Claim) -> Finished:
         while True:
@@ -96,3 +118,7 @@ class Attendant:
             except LedgerUnavailable:
                 logger.warning("outcome not written yet", extra={"job_id": claim.job_id})
                 time.sleep(RETRY_S)
+
+
+def _task_id(claim: Claim) -> str:
+    return f"job-{claim.job_id}"
