@@ -23,6 +23,7 @@ from tests.support.models import write_models_file
 from tests.support.nursery import Forked
 from tests.support.processes import forked, running_gateway
 from tests.support.receiver import running_receiver
+from tests.support.s3 import REGION, running_s3
 from tests.support.waiting import wait_until
 
 KEY = "secret-of-the-tests"
@@ -90,6 +91,7 @@ def settings(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) ->
         models_file=write_models_file(folder / "models.yaml", models={"demo": model}),
         port=free_port(),
         api_key=KEY,
+        secret_key="a secret of the tests",
         allow_private_hosts=("127.0.0.1",),
         slots=SLOTS,
         lane_width=LANE_WIDTH,
@@ -260,6 +262,26 @@ def test_a_dispatcher_that_has_no_redis_lives_and_is_not_ready(monitored: Monito
 
         assert probed(url_of(alone)) == (503, "It is starting.")
         assert probed(url_of(alone), "live") == (200, "")
+
+
+def test_files_that_go_to_a_bucket_are_told_apart(monitored: Monitored) -> None:
+    with running_s3() as s3:
+        bucket = {
+            "deploy_type": "text_to_image",
+            "endpoint_url": f"{s3.endpoint}/{s3.bucket}",
+            "region_name": REGION,
+            "aws_access_key_id": s3.access_key_id,
+            "aws_secret_access_key": s3.secret_access_key,
+            "image_directory": "made",
+        }
+        said = monitored.post("update_s3", **bucket)
+        assert said["status"] == "success", said
+        assert monitored.post("text2img", samples=3, num_inference_steps=1)["status"] == "success"
+
+    told = scraped(monitored.worker)
+    assert told.value("printworks_upload_seconds_count", to="s3") == 3
+    assert told.value("printworks_upload_seconds_sum", to="s3") > 0
+    assert told.value("printworks_upload_seconds_count", to="folder") == SAMPLES
 
 
 def test_what_clients_make_up_makes_no_series(monitored: Monitored) -> None:
