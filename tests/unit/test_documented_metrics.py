@@ -1,4 +1,7 @@
-"""The table of metrics in docs/OPERATIONS.md, beside what the processes tell (tests/integration/test_metrics.py)."""
+"""The table of metrics in docs/OPERATIONS.md, beside what the processes tell.
+
+That they tell just this is held by tests/integration/test_metrics.py.
+"""
 
 import re
 from pathlib import Path
@@ -9,7 +12,7 @@ from tests.support.metrics import DISPATCHER, GATEWAYS_OWN, GPU_WORKER, OF_ALL
 
 PAGE = Path(__file__).parents[2] / "docs" / "OPERATIONS.md"
 ROW = re.compile(
-    r"^\| `(printworks_\w+)` \| (.*?) \| (all|gateway|cluster|GPU worker|dispatcher) \| (.+) \|$", re.M
+    r"^\| `(printworks_\w+)` \|\s*(.*?)\s*\| (all|gateway|cluster|GPU worker|dispatcher) \| (.+) \|$", re.M
 )
 
 
