@@ -57,6 +57,8 @@ class Monitored:
     """The GPU worker's."""
     first_said: Probe
     """What the GPU worker said to the first probe that it answered."""
+    first_told: Scrape
+    """And right then to Prometheus."""
 
     def post(self, path: str, **fields: Any) -> dict[str, Any]:
         body = {"key": KEY, "prompt": "a red circle", "model_id": "demo", "width": 64, "height": 64} | fields
@@ -126,8 +128,8 @@ def monitored(settings: Settings) -> Iterator[Monitored]:
         gateway = stack.enter_context(running_gateway(settings, logs / "gateway.log"))
         words = commands.gpu_worker(0, SLOTS)
         process = stack.enter_context(forked(words, of_worker, logs / "worker.log"))
-        said = first_answer(url_of(of_worker))
-        made = Monitored(settings, gateway, url_of(of_worker), url_of(of_dispatcher), process, said)
+        said, told = first_answer(url_of(of_worker)), scraped(url_of(of_worker))
+        made = Monitored(settings, gateway, url_of(of_worker), url_of(of_dispatcher), process, said, told)
         stack.enter_context(forked(commands.dispatcher(2), of_dispatcher, logs / "dispatcher.log"))
         first_answer(made.dispatcher)
         for url in (made.worker, made.dispatcher):
@@ -256,6 +258,7 @@ def test_a_gateway_counts_what_it_accepts_and_why_it_refuses(gateway: Scrape) ->
 
 def test_a_gpu_worker_answers_before_its_models_are_loaded(monitored: Monitored) -> None:
     assert monitored.first_said == (503, "It is starting.")
+    assert monitored.first_told.value("printworks_models_loaded", kind="checkpoint") == 0
     for url in (monitored.worker, monitored.dispatcher):
         assert probed(url, "live") == (200, "")
 

@@ -20,7 +20,7 @@ from worker.gpu.engine import Ask, Note, Steps, one
 from worker.gpu.metrics import EngineMetrics, JobMetrics, ShelfMetrics
 from worker.gpu.models.cache import Key, Shelf, Wanted
 
-TICK_S, IDLE_S = 0.1, 0.2
+TICK_S, IDLE_S = 0.1, 0.4
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The endpoint for metrics and probes, in this process, and what processes say of their health."""
 
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from deploy.ports import free_port
 from shared.errors import Misconfigured
 from shared.monitoring import Health, listen, new_registry
-from shared.monitoring.endpoint import MOST_AT_ONCE
+from shared.monitoring.endpoint import MOST_AT_ONCE, STALL_S, _Handler
 from tests.support.metrics import scraped
 from tests.support.waiting import wait_until
 
@@ -31,6 +32,16 @@ def listening(
 
 def status(url: str) -> int:
     return httpx.get(url, timeout=5, trust_env=False).status_code
+
+
+def connected(stack: ExitStack, url: str) -> socket.socket:
+    """To the endpoint, until the stack ends."""
+    address = (httpx.URL(url).host, httpx.URL(url).port or 0)
+    return stack.enter_context(socket.create_connection(address, 5))
+
+
+def is_hung_up_on(connection: socket.socket) -> bool:
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def test_a_process_is_ready_between_its_start_and_its_end() -> None:
@@ -91,7 +102,9 @@ def test_only_three_paths_are_answered_and_metrics_are_only_read() -> None:
         assert httpx.post(f"{url}/metrics").status_code == 405
 
 
-def test_a_metric_that_cannot_be_told_is_an_error_and_the_next_scrape_is_answered() -> None:
+def test_a_metric_that_cannot_be_told_is_logged_and_the_next_scrape_is_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     registry, readings = CollectorRegistry(), [5.0, 0.0]
 
     def tell() -> float:
@@ -101,19 +114,20 @@ def test_a_metric_that_cannot_be_told_is_an_error_and_the_next_scrape_is_answere
     with listening(registry) as url:
         assert status(f"{url}/metrics") == 500
         assert scraped(url).value("moody") == 5
+    assert [record.message for record in caplog.records if record.exc_info] == ["a monitoring request failed"]
 
 
 def test_callers_that_stall_are_hung_up_on_and_the_rest_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.monitoring.endpoint._Handler.timeout", 1.0)
+    assert _Handler.timeout == STALL_S
+    monkeypatch.setattr(_Handler, "timeout", 1.0)
     with listening(CollectorRegistry()) as url, ExitStack() as stack:
-        address = (httpx.URL(url).host, httpx.URL(url).port or 0)
-        stalling = [
-            stack.enter_context(socket.create_connection(address, 5)) for _ in range(MOST_AT_ONCE - 1)
-        ]
+        stalling = [connected(stack, url) for _ in range(MOST_AT_ONCE - 1)]
         answered = status(f"{url}/health/live")
-        stalling += [stack.enter_context(socket.create_connection(address, 5)) for _ in range(2)]
+        beyond = [connected(stack, url) for _ in range(2)]
 
         assert answered == 200
+        assert beyond[-1].recv(1) == b""
+        assert not is_hung_up_on(stalling[0])
         assert [each.recv(1) for each in stalling] == [b""] * len(stalling)
         wait_until(lambda: status(f"{url}/health/live") == 200)
 
