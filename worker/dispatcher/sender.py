@@ -24,6 +24,7 @@ from shared.outbound import Outbound, check_url
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.webhooks import url_of
+from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.receivers import Receivers
 from worker.dispatcher.verdict import Verdict, judge
 from worker.task_events import End, TaskEvents
@@ -55,8 +56,11 @@ class Answer:
 class Sender:
     """What every Celery thread of the dispatcher runs. A dead receiver only costs its own attempts."""
 
-    def __init__(self, settings: Settings, store: Ledger, bell: Bell, events: TaskEvents) -> None:
+    def __init__(
+        self, settings: Settings, store: Ledger, bell: Bell, metrics: DeliveryMetrics, events: TaskEvents
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._ledger = store
         self._bell = bell
         self._events = events
@@ -88,12 +92,14 @@ class Sender:
             task_id, began = f"webhook-{delivery.job_id}", time.monotonic()
             self._events.started(task_id, job=delivery.job_id, attempt=delivery.attempts + 1)
             verdict, words = self._attempt(delivery)
+            took_s = time.monotonic() - began
+            self._metrics.attempted(verdict.what, took_s, delivery.owed_s + took_s)
             call = ledger.finish_delivery(
                 delivery,
                 verdict.what,
                 retry_in_s=verdict.retry_in_s,
                 answer=words,
-                took_s=time.monotonic() - began,
+                took_s=took_s,
             )
             self._ledger.run(call)
             self._events.ended(task_id, ENDS[verdict.what], verdict.what)

@@ -13,6 +13,7 @@ from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.gpu.metrics import JobMetrics
 from worker.task_events import End, TaskEvents
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Attendant:
         bell: Bell,
         leases: LeaseKeeper,
         drop_inputs: Callable[[str], None],
+        metrics: JobMetrics,
         events: TaskEvents,
     ) -> None:
         self._ledger = store
@@ -41,6 +43,7 @@ class Attendant:
         self._leases = leases
         self._drop_inputs = drop_inputs
         self._events = events
+        self._metrics = metrics
 
     def attend(self, claim: Callable[[bool], Claim | None], make: Callable[[Hold], Outcome]) -> bool:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
@@ -51,7 +54,8 @@ class Attendant:
             return False
         try:
             self._bell.ring(hold.claim.bells)  # more work waits than this one job
-            self._see_through(hold, make)
+            with self._metrics.attended(hold.claim):
+                self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
         return True
@@ -81,6 +85,7 @@ class Attendant:
         finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome), claim)
         self._bell.ring(finished.bells)
         if finished.is_mine:
+            self._metrics.finished(claim, state, outcome)
             self._drop_inputs(claim.spec.file_prefix)
             self._events.ended(_task_id(claim), ENDS[state], state)
         else:
