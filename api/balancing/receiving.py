@@ -3,6 +3,7 @@
 import time
 import uuid
 
+from api.accepting import tell_accepted
 from api.balancing.facts import abilities, load_of
 from api.balancing.wire import HandOver, Question, ServerState, Told
 from api.context import Gateway
@@ -26,6 +27,7 @@ from shared.jobs import (
 )
 from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
+from shared.spans import carried
 from shared.version import VERSION
 
 FIELD = "pictures"
@@ -85,9 +87,11 @@ async def take(gateway: Gateway, key: ApiKey, order: HandOver) -> Job:
         raise
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
+    job = Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
     if accepted.is_new:
         gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
-    return Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
+        tell_accepted(job)
+    return job
 
 
 def _require_usable(order: HandOver, settings: Settings) -> None:
@@ -125,6 +129,7 @@ def _bound(spec: JobSpec, models: Snapshot, gateway: Gateway) -> JobSpec:
             "public_url": "",
             "webhook": None,
             "track_id": None,
+            "trace": carried(),
             "home": "",
         }
     )

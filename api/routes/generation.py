@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from api.accepting import accepting
 from api.admission import admit
 from api.body import authenticate
 from api.context import gateway_of
@@ -35,7 +36,8 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
             _with_model(caller.body, await gateway.registry.look()) if family.names_no_model else caller.body
         )
         wanted = parse(kind, body, gateway.settings)
-        job = await admit(gateway, request, caller, wanted, family)
+        with accepting():
+            job = await admit(gateway, request, caller, wanted, family)
         wait_s = 0.0 if wanted.instant_response else gateway.settings.sync_wait_s
         job = await gateway.waiter.wait(job, began + wait_s - time.monotonic())
         fetch_url = f"{job.spec.public_url}{family.jobs_prefix}/fetch/{job.id}"

@@ -9,6 +9,7 @@ from shared.ledger import Ledger
 from shared.logs import configure_logging
 from shared.settings import Settings
 from shared.sweeper import Sweeper
+from shared.tracing import configure_tracing
 from worker.dispatcher.sender import Sender
 from worker.process import serve
 
@@ -17,6 +18,7 @@ class Dispatcher:
     """The parts of one dispatcher, started together."""
 
     def __init__(self, settings: Settings, app: Celery) -> None:
+        self._end_tracing = configure_tracing("dispatcher")
         store, bell = Ledger(settings.redis_url), Bell(app)
         self._sender = Sender(settings, store, bell)
         self._sweeper = Sweeper(settings, store, bell)
@@ -31,6 +33,7 @@ class Dispatcher:
 
     def close(self) -> None:
         self._sweeper.close()
+        self._end_tracing()
 
 
 def make_dispatcher_app(settings: Settings) -> Celery:

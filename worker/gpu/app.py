@@ -21,6 +21,7 @@ from shared.sealing import Sealer
 from shared.seeding import seed_registry
 from shared.settings import Settings
 from shared.storage import IN_BACKGROUND, FolderStorage, S3Storages, Spool, Stores, Uploader
+from shared.tracing import configure_tracing
 from worker.gpu.attending import Attendant
 from worker.gpu.engine import Engine
 from worker.gpu.installing import Installer
@@ -41,6 +42,7 @@ class GpuWorker:
     """The parts of one GPU worker, started together: it beats once its models are loaded."""
 
     def __init__(self, settings: Settings, app: Celery) -> None:
+        self._end_tracing = configure_tracing("worker")
         torch.set_num_threads(settings.cpu_threads)
         name, bell = worker_name(os.getpid()), Bell(app)
         store, sealer = Ledger(settings.redis_url), Sealer(settings)
@@ -88,6 +90,7 @@ class GpuWorker:
         self._loader.close()
         self._uploader.close()
         self._leases.close()
+        self._end_tracing()
 
 
 def _clear_cache(library: Library) -> None:

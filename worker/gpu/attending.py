@@ -6,12 +6,16 @@ import logging
 import time
 from collections.abc import Callable
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
 from shared import ledger
 from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
 from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
+from shared.spans import failed, job_span
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
 
 logger = logging.getLogger(__name__)
@@ -38,17 +42,19 @@ class Attendant:
         if hold is None:
             return False
         try:
-            if hold.claim.bell_wanted:  # more work waits than this one job
+            job = hold.claim
+            if job.bell_wanted:  # more work waits than this one job
                 self._bell.ring(GPU_QUEUE)
-            self._see_through(hold, make)
+            with job_span("job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts):
+                self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
         return True
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim
-        fields = {"job_id": claim.job_id, "attempts": claim.attempts}
-        logger.info("job started", extra=fields | {"kind": claim.spec.kind, "model_id": claim.spec.model_id})
+        fields = {"attempts": claim.attempts, "endpoint": claim.spec.kind, "model_id": claim.spec.model_id}
+        logger.info("job started", extra=fields)
         try:
             state, outcome = JobState.SUCCEEDED, make(hold)
         except Cancelled:
@@ -60,18 +66,19 @@ class Attendant:
         except (GenerationFailed, BadPicture) as exc:
             state, outcome = JobState.FAILED, Outcome(reason=exc.detail)
         except Exception:
-            logger.exception("job failed", extra=fields)
+            logger.exception("job failed")
             state, outcome = JobState.FAILED, Outcome(reason="Failed, Try Again")
         self._finish(claim, state, outcome)
 
     def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
         """Once: an outcome whose lease was lost is refused."""
-        finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome), claim)
+        finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome))
         if finished.bell_wanted:
             self._bell.ring(WEBHOOK_QUEUE)
         if finished.is_mine:
             self._drop_inputs(claim.spec.file_prefix)
-        fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
+        _note(state if finished.is_mine else "lost")
+        fields = {"state": state, "seconds": round(outcome.generation_time_s, 3)}
         logger.info(
             "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
         )
@@ -83,19 +90,29 @@ class Attendant:
         elif hold.ending is Ending.DRAINED:
             self._give_back(hold.claim)
         else:
-            logger.warning("job lost to another worker", extra={"job_id": hold.claim.job_id})
+            _note("lost")
+            logger.warning("job lost to another worker")
 
     def _give_back(self, claim: Claim) -> None:
         """Unfinished, with its attempt not counted."""
-        released = self._insist(ledger.release(claim.job_id, claim.token), claim)
+        released = self._insist(ledger.release(claim.job_id, claim.token))
         if released.bell_wanted:
             self._bell.ring(GPU_QUEUE)
-        logger.info("job given back", extra={"job_id": claim.job_id})
+        _note("given_back")
+        logger.info("job given back")
 
-    def _insist(self, call: Call[Finished], claim: Claim) -> Finished:
+    def _insist(self, call: Call[Finished]) -> Finished:
         while True:
             try:
                 return self._ledger.run(call)
             except LedgerUnavailable:
-                logger.warning("outcome not written yet", extra={"job_id": claim.job_id})
+                logger.warning("outcome not written yet")
                 time.sleep(RETRY_S)
+
+
+def _note(end: str) -> None:
+    """How the attempt has ended, in its span."""
+    attempt = trace.get_current_span()
+    attempt.set_attribute("printworks.end", end)
+    if end == JobState.FAILED:
+        failed(attempt, end)
