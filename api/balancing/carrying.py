@@ -7,6 +7,8 @@ import hmac
 import logging
 from collections.abc import Callable
 
+from opentelemetry import trace
+
 from api.balancing.carried import Carried, End, How
 from api.balancing.neighbour import Neighbour
 from api.balancing.neighbourhood import Neighbourhood
@@ -64,6 +66,7 @@ class Carrier:
         else:
             logger.info("job given to a peer", extra=fields | {"remote_id": remote_id})
             end = await self._end_of(carried, neighbour, remote_id)
+        trace.get_current_span().set_attribute("printworks.end", end.how.name.lower())
         logger.info("job left the peer", extra=fields | {"how": end.how.name, "reason": end.reason})
         self._gateway().metrics.jobs_given.labels(peer=neighbour.name, end=end.how.name.lower()).inc()
         await self._settle(claim, end, neighbour)

@@ -187,7 +187,7 @@ def test_a_clients_trace_goes_through_every_process_to_its_webhook(made: Made) -
 
 def test_a_span_says_which_process_it_is_of_and_which_job_it_is_about(made: Made) -> None:
     services = {name: (span.service, span.kind) for name, span in made.spans.items()}
-    about = made.spans["job"].attributes
+    about = dict(made.spans["job"].attributes)
 
     assert services == {
         ROUTE: ("printworks-gateway", "server"),
@@ -197,6 +197,7 @@ def test_a_span_says_which_process_it_is_of_and_which_job_it_is_about(made: Made
         "store": ("printworks-worker", "internal"),
         "webhook": ("printworks-dispatcher", "client"),
     }
+    assert 0 <= float(str(about.pop("printworks.queue_s"))) < 10
     assert about == {
         "printworks.job_id": made.job_id,
         "printworks.track_id": TRACK_ID,

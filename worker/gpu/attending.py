@@ -45,7 +45,11 @@ class Attendant:
             job = hold.claim
             if job.bell_wanted:  # more work waits than this one job
                 self._bell.ring(GPU_QUEUE)
-            with job_span("job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts):
+            with job_span(
+                "job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts
+            ) as attempt:
+                if job.waited_s:
+                    attempt.set_attribute("printworks.queue_s", job.waited_s)
                 self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
