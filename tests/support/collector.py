@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -41,6 +42,8 @@ class Collector:
     url: str = ""
     spans: list[Seen] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    refusals: int = 0
+    """Exports that it will refuse before it takes any."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -48,7 +51,10 @@ class Collector:
         """What makes a process export to it."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url, "OTEL_BSP_SCHEDULE_DELAY": AT_ONCE}
 
-    def take(self, body: bytes) -> None:
+    def take(self, body: bytes) -> HTTPStatus:
+        if self.refusals:
+            self.refusals -= 1
+            return HTTPStatus.UNAUTHORIZED
         told = ExportTraceServiceRequest.FromString(body)
         found = []
         for resource in told.resource_spans:
@@ -58,6 +64,7 @@ class Collector:
         with self._lock:
             self.spans += found
             self.bodies.append(body)
+        return HTTPStatus.OK
 
     def of(self, trace_id: str) -> list[Seen]:
         with self._lock:
@@ -77,14 +84,13 @@ class Collector:
 
 
 @contextlib.contextmanager
-def running_collector(port: int = 0) -> Iterator[Collector]:
-    collector = Collector()
+def running_collector(port: int = 0, refusals: int = 0) -> Iterator[Collector]:
+    collector = Collector(refusals=refusals)
 
     class Taking(Handler):
         def do_POST(self) -> None:  # noqa: N802 - the library's name
             assert self.path == "/v1/traces"
-            collector.take(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
+            self.send_response(collector.take(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
