@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fastapi import Request
 
+from api.accepting import tell_accepted
 from api.balancing.wire import VIA
 from api.body import Caller
 from api.context import Gateway
@@ -26,6 +27,7 @@ from shared.errors import (
 from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
 from shared.ledger import Accepted
 from shared.settings import Settings
+from shared.spans import carried
 from shared.webhooks import webhook_to
 
 
@@ -70,6 +72,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
             files_url=gateway.links.files_url(models, target, reached_at),
             webhook=webhook,
             home=_home(gateway, request, wanted),
+            trace=carried(),
         )
         spec = wanted.to_spec(terms)
         _require_sane_size(spec, settings)
@@ -90,7 +93,9 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     if not accepted.is_new:
         return await made_before(gateway, caller, accepted.job_id, prefix)
     gateway.metrics.accepted(spec)
-    return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+    job = Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+    tell_accepted(job)
+    return job
 
 
 def _home(gateway: Gateway, request: Request, wanted: JobBody) -> str:

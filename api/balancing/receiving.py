@@ -3,6 +3,7 @@
 import time
 import uuid
 
+from api.accepting import tell_accepted
 from api.balancing.facts import abilities, load_of
 from api.balancing.wire import HandOver, Question, ServerState, Told
 from api.context import Gateway
@@ -25,6 +26,7 @@ from shared.jobs import (
 )
 from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
+from shared.spans import carried
 from shared.version import VERSION
 
 FIELD = "pictures"
@@ -83,9 +85,11 @@ async def take(gateway: Gateway, key: ApiKey, order: HandOver) -> Job:
         gateway.storage.drop_inputs(spec.file_prefix)
         raise
     gateway.bell.ring(accepted.bells)
+    job = Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
     if accepted.is_new:
         gateway.metrics.accepted(bound)
-    return Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
+        tell_accepted(job)
+    return job
 
 
 def _require_usable(order: HandOver, settings: Settings) -> None:
@@ -123,6 +127,7 @@ def _bound(spec: JobSpec, models: Snapshot, gateway: Gateway) -> JobSpec:
             "public_url": "",
             "webhook": None,
             "track_id": None,
+            "trace": carried(),
             "home": "",
         }
     )

@@ -51,7 +51,8 @@ async def _admitted(
     caller = await authenticate(request)
     body = _with_model(caller.body, await gateway.registry.look()) if family.names_no_model else caller.body
     wanted = parse(kind, body, gateway.settings)
-    return wanted, await admit(gateway, request, caller, wanted, family)
+    with accepting():
+        return wanted, await admit(gateway, request, caller, wanted, family)
 
 
 def _with_model(body: Json, models: Snapshot) -> Json:

@@ -126,7 +126,7 @@ def monitored(settings: Settings) -> Iterator[Monitored]:
     )
     with ExitStack() as stack:
         gateway = stack.enter_context(running_gateway(settings, logs / "gateway.log"))
-        words = commands.gpu_worker(0, SLOTS)
+        words = commands.gpu_worker(0, SLOTS, settings.pool)
         process = stack.enter_context(forked(words, of_worker, logs / "worker.log"))
         said, told = first_answer(url_of(of_worker)), scraped(url_of(of_worker))
         made = Monitored(settings, gateway, url_of(of_worker), url_of(of_dispatcher), process, said, told)

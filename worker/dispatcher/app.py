@@ -10,6 +10,7 @@ from shared.logs import configure_logging
 from shared.monitoring import Monitored
 from shared.settings import Settings
 from shared.sweeper import Sweeper
+from shared.tracing import configure_tracing
 from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.sender import Sender
 from worker.process import serve
@@ -20,6 +21,7 @@ class Dispatcher:
     """The parts of one dispatcher, started together."""
 
     def __init__(self, settings: Settings, app: Celery, monitored: Monitored, node: str) -> None:
+        self._end_tracing = configure_tracing("dispatcher")
         store, bell = Ledger(settings.redis_url), Bell(app)
         self._events = TaskEvents(app, DELIVER_TASK, node)
         self._sender = Sender(settings, store, bell, DeliveryMetrics(monitored.registry), self._events)
@@ -37,6 +39,7 @@ class Dispatcher:
     def close(self) -> None:
         self._sweeper.close()
         self._events.close()
+        self._end_tracing()
 
 
 def make_dispatcher_app(settings: Settings) -> Celery:

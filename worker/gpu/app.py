@@ -22,6 +22,7 @@ from shared.sealing import Sealer
 from shared.seeding import seed_registry
 from shared.settings import Settings
 from shared.storage import IN_BACKGROUND, FolderStorage, S3Storages, Spool, Stores, Uploader
+from shared.tracing import configure_tracing
 from worker.gpu.attending import Attendant
 from worker.gpu.device_memory import DeviceMemory
 from worker.gpu.engine import Engine
@@ -49,6 +50,7 @@ class GpuWorker:
 
     def __init__(self, settings: Settings, app: Celery, monitored: Monitored, node: str) -> None:
         self._settings = settings
+        self._end_tracing = configure_tracing("worker")
         metrics = GpuMetrics(monitored.registry, settings)
         torch.set_num_threads(settings.cpu_threads)
         name, bell = worker_name(os.getpid()), Bell(app)
@@ -107,6 +109,7 @@ class GpuWorker:
         self._leases.close()
         self._events.close()
         self._device_memory.close()
+        self._end_tracing()
 
     def _obstacle(self) -> str | None:
         """Why it would do no work."""

@@ -6,12 +6,16 @@ import logging
 import time
 from collections.abc import Callable
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
 from shared import ledger
 from shared.broker import Bell
 from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
+from shared.spans import failed, job_span
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
 from worker.gpu.metrics import JobMetrics
 from worker.task_events import End, TaskEvents
@@ -53,8 +57,16 @@ class Attendant:
         if hold is None:
             return False
         try:
-            self._bell.ring(hold.claim.bells)  # more work waits than this one job
-            with self._metrics.attended(hold.claim):
+            job = hold.claim
+            self._bell.ring(job.bells)  # more work waits than this one job
+            with (
+                job_span(
+                    "job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts
+                ) as attempt,
+                self._metrics.attended(job),
+            ):
+                if job.waited_s:
+                    attempt.set_attribute("printworks.queue_s", job.waited_s)
                 self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
@@ -62,9 +74,10 @@ class Attendant:
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim
-        fields = {"job_id": claim.job_id, "attempts": claim.attempts}
-        logger.info("job started", extra=fields | {"kind": claim.spec.kind, "model_id": claim.spec.model_id})
-        self._tell_start(claim)
+        fields = {"attempts": claim.attempts, "endpoint": claim.spec.kind, "model_id": claim.spec.model_id}
+        logger.info("job started", extra=fields)
+        job = {"job": claim.job_id, "kind": str(claim.spec.kind), "model": claim.spec.model_id}
+        self._events.started(_task_id(claim), **job, attempt=claim.attempts)
         try:
             state, outcome = JobState.SUCCEEDED, make(hold)
         except Cancelled:
@@ -76,13 +89,13 @@ class Attendant:
         except (GenerationFailed, BadPicture) as exc:
             state, outcome = JobState.FAILED, Outcome(reason=exc.detail)
         except Exception:
-            logger.exception("job failed", extra=fields)
+            logger.exception("job failed")
             state, outcome = JobState.FAILED, Outcome(reason="Failed, Try Again")
         self._finish(claim, state, outcome)
 
     def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
         """Once: an outcome whose lease was lost is refused."""
-        finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome), claim)
+        finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome))
         self._bell.ring(finished.bells)
         if finished.is_mine:
             self._metrics.finished(claim, state, outcome)
@@ -90,7 +103,8 @@ class Attendant:
             self._events.ended(_task_id(claim), ENDS[state], state)
         else:
             self._events.taken_away(_task_id(claim))
-        fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
+        _note(state if finished.is_mine else "lost")
+        fields = {"state": state, "seconds": round(outcome.generation_time_s, 3)}
         logger.info(
             "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
         )
@@ -102,28 +116,34 @@ class Attendant:
         elif hold.ending is Ending.DRAINED:
             self._give_back(hold.claim)
         else:
-            logger.warning("job lost to another worker", extra={"job_id": hold.claim.job_id})
+            _note("lost")
+            logger.warning("job lost to another worker")
             self._events.taken_away(_task_id(hold.claim))
 
     def _give_back(self, claim: Claim) -> None:
         """Unfinished, with its attempt not counted."""
-        released = self._insist(ledger.release(claim.job_id, claim.token), claim)
+        released = self._insist(ledger.release(claim.job_id, claim.token))
         self._bell.ring(released.bells)
-        logger.info("job given back", extra={"job_id": claim.job_id})
+        _note("given_back")
+        logger.info("job given back")
         self._events.ended(_task_id(claim), End.RETRIED, "given back")
 
-    def _tell_start(self, claim: Claim) -> None:
-        job = {"job": claim.job_id, "kind": str(claim.spec.kind), "model": claim.spec.model_id}
-        self._events.started(_task_id(claim), **job, attempt=claim.attempts)
-
-    def _insist(self, call: Call[Finished], claim: Claim) -> Finished:
+    def _insist(self, call: Call[Finished]) -> Finished:
         while True:
             try:
                 return self._ledger.run(call)
             except LedgerUnavailable:
-                logger.warning("outcome not written yet", extra={"job_id": claim.job_id})
+                logger.warning("outcome not written yet")
                 time.sleep(RETRY_S)
 
 
 def _task_id(claim: Claim) -> str:
     return f"job-{claim.job_id}"
+
+
+def _note(end: str) -> None:
+    """How the attempt has ended, in its span."""
+    attempt = trace.get_current_span()
+    attempt.set_attribute("printworks.end", end)
+    if end == JobState.FAILED:
+        failed(attempt, end)

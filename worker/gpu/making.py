@@ -8,6 +8,7 @@ from shared.errors import Cancelled, GenerationFailed
 from shared.jobs import JobSpec, LoadSpec, Outcome, Role
 from shared.pictures import read_mask, read_picture
 from shared.settings import Settings
+from shared.spans import span
 from shared.storage import FolderStorage, Stores
 from worker.gpu.leases import Hold
 from worker.gpu.metrics import JobMetrics
@@ -58,20 +59,21 @@ class Making:
         if made.stepped_at is not None:
             self._metrics.stepped(hold.claim, hold.since_claim_s(made.stepped_at))
         files = dict(zip(spec.file_names, files_of(spec, made), strict=True))
-        while (kept := self._kept(files, target, hold.claim.job_id)) is None:
-            if hold.ends_within(STORE_AGAIN_S):
-                raise Cancelled("The job has ended before its pictures could be stored.")
+        with span("store"):
+            while (kept := self._kept(files, target)) is None:
+                if hold.ends_within(STORE_AGAIN_S):
+                    raise Cancelled("The job has ended before its pictures could be stored.")
         if all(kept):
             return made.outcome
         return made.outcome.model_copy(update={"tip": f"{made.outcome.tip} {STORED_LATER}".strip()})
 
-    def _kept(self, files: Mapping[str, bytes], target: str | None, job_id: int) -> list[bool] | None:
+    def _kept(self, files: Mapping[str, bytes], target: str | None) -> list[bool] | None:
         """Whether each file can be read now; None if there is no room for them. A full disk is the operator's
         to mend: the pictures wait for it, and the jobs behind them, instead of failing one by one."""
         try:
             return [self._write(name, content, target) for name, content in files.items()]
         except OSError as exc:
-            logger.error("pictures not stored yet", extra={"job_id": job_id, "reason": str(exc)})
+            logger.error("pictures not stored yet", extra={"reason": str(exc)})
             return None
 
     def _write(self, name: str, content: bytes, target: str | None) -> bool:

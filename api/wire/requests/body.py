@@ -53,6 +53,7 @@ class Terms:
     files_url: str = ""
     webhook: Webhook | None = None
     home: str = ""
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobBody(BaseModel):
@@ -110,6 +111,7 @@ class JobBody(BaseModel):
             "webhook": terms.webhook,
             "track_id": self.track_id,
             "home": terms.home,
+            "trace": terms.trace,
         }
 
 

@@ -163,6 +163,9 @@ class Engine:
     def _go_on(self, sequence: Sequence, step: Callable[[], list[Ask[Any]]]) -> None:
         """Let the program run to its next asks, and queue them."""
         self._busy_since = time.monotonic()
+        sequence.rendering.context.run(self._take_step, sequence, step)
+
+    def _take_step(self, sequence: Sequence, step: Callable[[], list[Ask[Any]]]) -> None:
         try:
             asks = step()
         except (torch.AcceleratorError, DeviceLost) as exc:  # CUDA reports some errors late, at any call
@@ -175,8 +178,11 @@ class Engine:
             lane = self._lanes.setdefault(ask.lane, Lane(self._turn))
             lane.add(Entry(ask, sequence, position))
 
+    def _end(self, sequence: Sequence) -> None:
+        sequence.rendering.context.run(self._put_away, sequence)
+
     @staticmethod
-    def _end(sequence: Sequence) -> None:
+    def _put_away(sequence: Sequence) -> None:
         try:
             sequence.close()
         except Exception:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from shared.spans import span
+
 logger = logging.getLogger(__name__)
 
 
@@ -74,8 +76,9 @@ class Shelf:
             return
         entries, missing = self._reserve(wanted)
         try:
-            for each in missing:
-                self._load(each)
+            if not all(map(_is_there, entries)):
+                with span("load"):
+                    self._fill(entries, missing)
             yield [entry.loaded.result() for entry in entries]
         finally:
             with self._changed:
@@ -130,6 +133,13 @@ class Shelf:
                 self._entries.move_to_end(each.key)
                 self._entries[each.key].users += 1
             return [self._entries[each.key] for each in wanted], missing
+
+    def _fill(self, entries: Sequence[Entry], missing: Sequence[Wanted]) -> None:
+        """Raises what loading does, here or in the other thread that loads it."""
+        for each in missing:
+            self._load(each)
+        for entry in entries:
+            entry.loaded.result()
 
     def _load(self, wanted: Wanted) -> None:
         """Fill its place; a load that failed leaves none, so that the next job tries again."""
