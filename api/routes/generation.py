@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from api.accepting import accepting
 from api.admission import admit
 from api.body import authenticate
 from api.context import Gateway, gateway_of

@@ -60,13 +60,11 @@ class Attendant:
             job = hold.claim
             self._bell.ring(job.bells)  # more work waits than this one job
             with (
-                job_span(
-                    "job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts
-                ) as attempt,
+                job_span("job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts) as span,
                 self._metrics.attended(job),
             ):
                 if job.waited_s:
-                    attempt.set_attribute("printworks.queue_s", job.waited_s)
+                    span.set_attribute("printworks.queue_s", job.waited_s)
                 self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
