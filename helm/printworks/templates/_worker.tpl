@@ -13,9 +13,9 @@
 {{- toJson $image }}
 {{- end }}
 
-{{/* What fetches the models of the list: as a Job's container or a worker's init container. */}}
+{{/* What fetches the models of the list, as a Job's container or a worker's init container: root, image, words. */}}
 {{- define "printworks.preloadContainer" -}}
-{{- include "printworks.container" (dict "root" .root "name" "preload" "image" .image "words" (list "python" "-m" "worker.gpu.preload")) }}
+{{- include "printworks.container" (dict "root" .root "name" "preload" "image" .image "words" .words) }}
   envFrom:
     - configMapRef: {name: {{ include "printworks.fullname" .root }}-settings}
   env:

@@ -9,7 +9,7 @@ template:
     restartPolicy: OnFailure
     {{- include "printworks.identity" $names | nindent 4 }}
     containers:
-      {{- include "printworks.preloadContainer" (dict "root" . "image" .Values.images.worker) | nindent 6 }}
+      {{- include "printworks.preloadContainer" (dict "root" . "image" .Values.images.worker "words" (list "python" "-m" "worker.gpu.preload")) | nindent 6 }}
     volumes:
       {{- include "printworks.tmpVolume" . | nindent 6 }}
       {{- include "printworks.modelsVolume" . | nindent 6 }}
