@@ -91,7 +91,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
         gateway.balancer.nudge()
     if not accepted.is_new:
         return await made_before(gateway, caller, accepted.job_id, prefix)
-    gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
+    gateway.metrics.accepted(spec)
     return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
 
 

@@ -1,19 +1,36 @@
 """What the gateway tells Prometheus: its own requests, and the cluster's state as the ledger has it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
-from shared.jobs import JobState
+from shared.errors import (
+    PrintworksError,
+    QueueFull,
+    TooManyBodies,
+    TooManyJobs,
+    TooManyRequests,
+)
+from shared.jobs import JobSpec, JobState, Kind
 from shared.ledger import Stats
+from shared.monitoring import new_registry
+
+REASONS: dict[type[PrintworksError], str] = {
+    QueueFull: "queue_full",
+    TooManyBodies: "too_many_bodies",
+    TooManyJobs: "too_many_jobs",
+    TooManyRequests: "too_many_requests",
+}
+"""Errors that clients know by one code, and that have different cures."""
 
 
 class Metrics:
     """One registry per app, so that two apps in one process don't share counts."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self._registry = new_registry("gateway")
         self.requests = Counter(
             "printworks_requests",
             "Requests answered by this gateway",
@@ -26,8 +43,17 @@ class Metrics:
             ["route"],
             registry=self._registry,
         )
-        self.jobs_accepted = Counter(
-            "printworks_jobs_accepted", "Jobs accepted by this gateway", ["kind"], registry=self._registry
+        self._jobs_accepted = Counter(
+            "printworks_jobs_accepted",
+            "Jobs accepted by this gateway",
+            ["endpoint", "model"],
+            registry=self._registry,
+        )
+        self._jobs_refused = Counter(
+            "printworks_jobs_refused",
+            "Requests for jobs that this gateway has refused",
+            ["endpoint", "reason"],
+            registry=self._registry,
         )
         self.jobs_given = Counter(
             "printworks_jobs_given",
@@ -43,6 +69,18 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, documentation, labels, registry=self._registry)
+
+    def accepted(self, spec: JobSpec) -> None:
+        self._jobs_accepted.labels(endpoint=spec.kind, model=spec.registered_model).inc()
+
+    @contextmanager
+    def refusals(self, endpoint: Kind) -> Iterator[None]:
+        """Counts the error that a request for a job is refused with, if one leaves the block."""
+        try:
+            yield
+        except Exception as exc:
+            self._jobs_refused.labels(endpoint=endpoint, reason=_reason(exc)).inc()
+            raise
 
     def render(self, stats: Stats) -> bytes:
         """Prometheus' text format, with the cluster's state as the ledger has it now."""
@@ -63,3 +101,10 @@ class Metrics:
         for gauge in (self._backlog, self._workers):
             gauge.set(math.nan)
         return generate_latest(self._registry)
+
+
+def _reason(error: Exception) -> str:
+    """Of a few words that are known beforehand."""
+    if isinstance(error, PrintworksError):
+        return REASONS.get(type(error), error.code)
+    return PrintworksError.code

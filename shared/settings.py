@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     request_stall_s: float = Field(default=10.0, gt=0)
     """A request that is not there, or brings nothing, for this long is refused."""
 
+    metrics_host: str = "127.0.0.1"
+    """Address at which a GPU worker or a dispatcher answers Prometheus and probes, as the gateway does at its
+    own."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Its port there; 0: nowhere."""
+
     api_key: SecretStr | None = None
     """One key for a small installation; its tenant is `default`."""
     api_keys_file: Path | None = None

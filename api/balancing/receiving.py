@@ -86,7 +86,7 @@ async def take(gateway: Gateway, key: ApiKey, order: HandOver) -> Job:
     if accepted.bell_wanted:
         gateway.bell.ring(GPU_QUEUE)
     if accepted.is_new:
-        gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
+        gateway.metrics.accepted(bound)
     return Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
 
 

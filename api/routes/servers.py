@@ -38,7 +38,8 @@ async def handed_over(request: Request) -> JSONResponse:
     """Handed over again, it is the same job."""
     gateway, caller = await _from_peer(request)
     order = _read(HandOver, caller)
-    job = await take(gateway, caller.key, order)
+    with gateway.metrics.refusals(order.spec.kind):
+        job = await take(gateway, caller.key, order)
     gateway.balancer.calling_back.expect(job.id, order.callback)
     return JSONResponse(HandedOver(id=job.id).model_dump())
 

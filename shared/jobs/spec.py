@@ -132,6 +132,12 @@ class JobSpec(BaseModel):
         """Ids of the entries that must stay for as long as the job is open."""
         return frozenset(self.pins.values()) | ({self.target} if self.target else frozenset())
 
+    @property
+    def registered_model(self) -> str:
+        """`model_id`, if the job is bound to a model of that id: then nobody has made it up. Else empty."""
+        bound_to = {name.partition(":")[2] for name in self.pins}
+        return self.model_id if self.model_id in bound_to else ""
+
     def told(self, role: Role) -> str | None:
         """What answers say of this input."""
         return self.inputs[role].told if role in self.inputs else None

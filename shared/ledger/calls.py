@@ -7,7 +7,7 @@ import hashlib
 import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from shared.api_keys import ApiKey
@@ -79,6 +79,8 @@ class Claim:
     bell_wanted: bool
     is_alone: bool = False
     """It may be what ended its workers before: nothing may run beside it."""
+    waited_s: float = 0.0
+    """Since it was accepted, by Redis' clock; not told of loads, nor of jobs that are given to a peer."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ def claim(
             raise MakesWay(MAKES_WAY)
         if not reply:
             return None
-        return read_claim(token, reply, bell_wanted=bool(int(reply[4])), is_alone=reply[5] == "1")
+        claimed = read_claim(token, reply, bell_wanted=bool(int(reply[4])))
+        return replace(claimed, is_alone=reply[5] == "1", waited_s=int(reply[6]) / 1000)
 
     arguments: list[Argument] = [
         worker,
@@ -327,7 +330,7 @@ def _too_long_a_wait(wait_s: float, most_s: float) -> QueueFull:
     )
 
 
-def read_claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = False) -> Claim:
+def read_claim(token: str, reply: Reply, *, bell_wanted: bool) -> Claim:
     job_id, tenant, attempts, spec = reply[:4]
     return Claim(
         job_id=int(job_id),
@@ -336,7 +339,6 @@ def read_claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = 
         attempts=int(attempts),
         spec=spec_from_json(spec),
         bell_wanted=bell_wanted,
-        is_alone=is_alone,
     )
 
 

@@ -31,6 +31,8 @@ class Delivery:
     receiver: str
     attempts: int
     bell_wanted: bool
+    owed_s: float
+    """Since the job ended, by Redis' clock."""
 
 
 class DeliveryState(StrEnum):
@@ -93,8 +95,15 @@ def claim_delivery(token: str, settings: Settings, occupied: Collection[str] = (
     def parse(reply: Reply) -> Delivery | None:
         if not reply:
             return None
-        job_id, receiver, attempts, bell = reply
-        return Delivery(int(job_id), token, receiver, int(attempts), bell_wanted=bool(int(bell)))
+        job_id, receiver, attempts, bell, owed_ms = reply
+        return Delivery(
+            job_id=int(job_id),
+            token=token,
+            receiver=receiver,
+            attempts=int(attempts),
+            bell_wanted=bool(int(bell)),
+            owed_s=_seconds(owed_ms),
+        )
 
     lease_ms = in_ms(settings.webhook_timeout_s + LEASE_MARGIN_S)
     arguments: list[Argument] = [token, lease_ms, WEBHOOK_QUEUE, MOST_ATTEMPTS, *occupied]

@@ -19,7 +19,13 @@ class Uploader:
         self._waiting = 0
         self._rounds = Rounds("upload", every_s, self._upload)
 
+    @property
+    def waiting(self) -> int:
+        """How many files waited when it last looked; it looks when it starts, and then every few seconds."""
+        return self._waiting
+
     def start(self) -> None:
+        self._waiting = self._spool.waiting()
         self._rounds.start()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import redis
+from prometheus_client import CollectorRegistry
 
 from api.intake import Intake
 from api.wire.requests import GivenPicture, LoadModel, LoadTerms
@@ -26,6 +27,7 @@ from tests.support.installing import Workshop
 from tests.support.internet import PUBLIC, Internet, running_internet
 from tests.support.jobs import make_key, make_spec
 from tests.support.serving import Handler
+from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.sender import Sender
 
 HASTE = Patience(connect_s=2, read_s=2, attempts=1)
@@ -176,7 +178,7 @@ def worlds(
             changes = {"redis_url": module_redis_url, "webhook_schedule_s": (0.0,), "input_timeout_s": 5.0}
             settings = workshop.settings.model_copy(update=changes)
             intake = Intake(settings, FolderStorage(settings.data_dir, 60))
-            sender = Sender(settings, store, bell)
+            sender = Sender(settings, store, bell, DeliveryMetrics(CollectorRegistry()))
             made[allowed] = World(reached, settings, workshop, store, intake, sender, leads)
         return made[allowed]
 

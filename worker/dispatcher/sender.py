@@ -24,6 +24,7 @@ from shared.outbound import Outbound, check_url
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.webhooks import url_of
+from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.receivers import Receivers
 from worker.dispatcher.verdict import Verdict, judge
 
@@ -53,8 +54,9 @@ class Answer:
 class Sender:
     """What every Celery thread of the dispatcher runs. A dead receiver only costs its own attempts."""
 
-    def __init__(self, settings: Settings, store: Ledger, bell: Bell) -> None:
+    def __init__(self, settings: Settings, store: Ledger, bell: Bell, metrics: DeliveryMetrics) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._ledger = store
         self._bell = bell
         self._outbound = Outbound(settings.allow_private_hosts)
@@ -85,12 +87,14 @@ class Sender:
                 self._bell.ring(WEBHOOK_QUEUE)
             began = time.monotonic()
             verdict, words = self._attempt(delivery)
+            took_s = time.monotonic() - began
+            self._metrics.attempted(verdict.what, took_s, delivery.owed_s + took_s)
             call = ledger.finish_delivery(
                 delivery,
                 verdict.what,
                 retry_in_s=verdict.retry_in_s,
                 answer=words,
-                took_s=time.monotonic() - began,
+                took_s=took_s,
             )
             self._ledger.run(call)
         fields = {"job_id": delivery.job_id, "attempts": delivery.attempts + 1, "answer": words}

@@ -13,6 +13,7 @@ from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.gpu.metrics import JobMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,18 @@ class Attendant:
     """Safe to share between threads."""
 
     def __init__(
-        self, store: Ledger, bell: Bell, leases: LeaseKeeper, drop_inputs: Callable[[str], None]
+        self,
+        store: Ledger,
+        bell: Bell,
+        leases: LeaseKeeper,
+        drop_inputs: Callable[[str], None],
+        metrics: JobMetrics,
     ) -> None:
         self._ledger = store
         self._bell = bell
         self._leases = leases
         self._drop_inputs = drop_inputs
+        self._metrics = metrics
 
     def attend(self, claim: Callable[[bool], Claim | None], make: Callable[[Hold], Outcome]) -> bool:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
@@ -40,7 +47,8 @@ class Attendant:
         try:
             if hold.claim.bell_wanted:  # more work waits than this one job
                 self._bell.ring(GPU_QUEUE)
-            self._see_through(hold, make)
+            with self._metrics.attended(hold.claim):
+                self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
         return True
@@ -70,6 +78,7 @@ class Attendant:
         if finished.bell_wanted:
             self._bell.ring(WEBHOOK_QUEUE)
         if finished.is_mine:
+            self._metrics.finished(claim, state, outcome)
             self._drop_inputs(claim.spec.file_prefix)
         fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
         logger.info(

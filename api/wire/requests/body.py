@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from api.wire.loose import AnyScalar, OptionalText, Switch, WholeNumber
-from shared.jobs import AnySpec, Dialect, InputPicture, Role, Webhook
+from shared.jobs import AnySpec, Dialect, InputPicture, Kind, Role, Webhook
 from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
 
@@ -62,6 +62,8 @@ class JobBody(BaseModel):
         extra="ignore", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
+    kind: ClassVar[Kind]
+    """Of the jobs that they become."""
     spellings: ClassVar[Mapping[str, str]] = {}
     """Other names of fields, as some clients spell them."""
 

@@ -1,7 +1,7 @@
 -- Lease the next job to a worker.
 -- ARGV: worker, token, lease in ms, affinity slack, gpu queue, '1' if the worker holds no job, loaded models...
--- Returns {id, tenant, attempts, spec, bell wanted, '1' if nothing may run beside it}, {} if nothing waits, or
--- {'way'} if the worker is to take nothing until it is idle.
+-- Returns {id, tenant, attempts, spec, bell wanted, '1' if nothing may run beside it, ms since it was accepted}, {} if
+-- nothing waits, or {'way'} if the worker is to take nothing until it is idle.
 local worker, token, lease_ms, slack, is_idle = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6] == '1'
 
 -- A suspect needs a worker to itself: one that is idle, or the one that takes nothing more until it is.
@@ -42,6 +42,6 @@ redis.call('HSET', key('job', id), 'cold', cold)
 dequeue(id, model)
 local attempts = lease(id, worker, token, lease_ms, now_ms())
 
-local job = redis.call('HMGET', key('job', id), 'tenant', 'spec', 'start')
+local job = redis.call('HMGET', key('job', id), 'tenant', 'spec', 'start', 'created_ms')
 advance(job[3])
-return {id, job[1], tostring(attempts), job[2], gpu_bell_wanted(ARGV[5]), alone}
+return {id, job[1], tostring(attempts), job[2], gpu_bell_wanted(ARGV[5]), alone, tostring(now_ms() - job[4])}

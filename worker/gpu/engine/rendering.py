@@ -1,6 +1,7 @@
 """What a slot hands to the engine and waits for: the pictures or films of one job. Knows nothing of torch."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ class Rendering(Generic[T]):
 
     def __init__(self, programs: Sequence[Program[T]]) -> None:
         self.programs = tuple(programs)
+        self.stepped_at: float | None = None
+        """When the first step of any of its pictures was done, by the monotonic clock."""
         self._ready: dict[int, T] = {}
         self._progress = [0.0] * len(self.programs)
         self._stop = threading.Event()
@@ -63,6 +66,8 @@ class Rendering(Generic[T]):
         """Takes the progress of picture `index`."""
 
         def take(progress: float) -> None:
+            if self.stepped_at is None:
+                self.stepped_at = time.monotonic()
             self._progress[index] = progress
 
         return take

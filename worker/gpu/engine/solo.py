@@ -5,7 +5,7 @@ The call runs on the engine's thread in a greenlet, and wherever it pauses the o
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -64,6 +64,8 @@ class _Run(Generic[R]):
 @dataclass(frozen=True, eq=False)
 class _Turn(Ask[None]):
     """One stretch of the call, up to its next pause."""
+
+    work: ClassVar[str] = "solo"
 
     run: _Run[Any]
 

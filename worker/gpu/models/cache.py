@@ -45,13 +45,23 @@ class Entry:
     loaded: Future[Any] = field(default_factory=Future)
 
 
+class ShelfObserver:
+    """Hears nothing of what comes and goes. It is called from any thread, and under the shelf's lock too, so
+    what overrides these must be short."""
+
+    def loaded(self, kind: str, seconds: float) -> None: ...
+
+    def evicted(self, kind: str) -> None: ...
+
+
 class Shelf:
     """A cache with a budget in bytes; safe to use from all threads."""
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, observer: ShelfObserver | None = None) -> None:
         self.load_s: dict[str, float] = {}
         """How long the last load took, by kind."""
         self._budget = budget_bytes
+        self._observer = observer or ShelfObserver()
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # least recently used first
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
@@ -127,7 +137,7 @@ class Shelf:
         try:
             loaded = wanted.load()
             taken = wanted.measure(loaded)
-            self.load_s[wanted.key.kind] = time.monotonic() - began
+            took_s = self.load_s[wanted.key.kind] = time.monotonic() - began
         except Exception as exc:  # noqa: BLE001 - it is passed on, to everybody who waits for this
             with self._changed:
                 del self._entries[wanted.key]
@@ -136,6 +146,7 @@ class Shelf:
         with self._changed:
             entry.bytes = taken
             self._changed.notify_all()  # it may be less than was expected
+        self._observer.loaded(wanted.key.kind, took_s)
         entry.loaded.set_result(loaded)
 
     def _make_room(self, wanted: Sequence[Wanted]) -> bool:
@@ -159,6 +170,7 @@ class Shelf:
 
     def _evict(self, key: Key) -> None:
         del self._entries[key]
+        self._observer.evicted(key.kind)
         logger.info("evicted", extra={"kind": key.kind, "what": key.name})
 
 
