@@ -1,6 +1,10 @@
-"""Which metrics there are, with their labels: what queries may name."""
+"""Which metrics there are, as queries name them, with their labels."""
 
-LEDGER: dict[str, set[str]] = {
+from collections.abc import Mapping
+
+from tests.support.metrics import DISPATCHER, GATEWAYS_OWN, GPU_WORKER
+
+LEDGER: Mapping[str, set[str]] = {
     "printworks_ledger_up": set(),
     "printworks_jobs": {"state", "model"},
     "printworks_backlog_gpu_seconds": {"model"},
@@ -16,51 +20,35 @@ LEDGER: dict[str, set[str]] = {
     "printworks_leases_expired_total": set(),
     "printworks_deliveries": {"state"},
 }
-"""The same in every gateway of a server, so queries take the `max`."""
+"""What all gateways of a server tell alike, so that queries take the `max`."""
 
-COUNTED: dict[str, set[str]] = {
-    "printworks_requests_total": {"route", "status"},
-    "printworks_jobs_accepted_total": {"endpoint", "model"},
-    "printworks_jobs_refused_total": {"endpoint", "reason"},
-    "printworks_jobs_given_total": {"peer", "end"},
-    "printworks_jobs_started_total": {"attempt"},
-    "printworks_jobs_finished_total": {"endpoint", "model", "state"},
-    "printworks_lane_width_most": set(),
-    "printworks_gpu_busy_seconds_total": set(),
-    "printworks_device_memory_bytes": {"what"},
-    "printworks_models_loaded": {"kind"},
-    "printworks_model_evictions_total": {"kind"},
-    "printworks_out_of_memory_total": set(),
-    "printworks_slots_busy": set(),
-    "printworks_slots_most": set(),
-    "printworks_spooled_files": set(),
-    "printworks_delivery_attempts_total": {"outcome"},
-    "printworks_info": {"version", "process"},
-    "process_start_time_seconds": set(),
-    "process_resident_memory_bytes": set(),
-    "process_cpu_seconds_total": set(),
+HISTOGRAMS = {
+    "printworks_delivery_seconds",
+    "printworks_first_step_seconds",
+    "printworks_generation_seconds",
+    "printworks_lane_width",
+    "printworks_model_load_seconds",
+    "printworks_queue_seconds",
+    "printworks_request_seconds",
+    "printworks_tick_seconds",
+    "printworks_upload_seconds",
+    "printworks_webhook_lag_seconds",
 }
-
-HISTOGRAMS: dict[str, set[str]] = {
-    "printworks_request_seconds": {"route"},
-    "printworks_queue_seconds": set(),
-    "printworks_first_step_seconds": set(),
-    "printworks_generation_seconds": {"endpoint", "model"},
-    "printworks_upload_seconds": {"to"},
-    "printworks_tick_seconds": {"work"},
-    "printworks_lane_width": set(),
-    "printworks_model_load_seconds": {"kind"},
-    "printworks_delivery_seconds": set(),
-    "printworks_webhook_lag_seconds": set(),
+OF_THE_INTERPRETER = {
+    "process_start_time_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
 }
-
-TARGET = {"instance", "job", "process", "server", "pool"}
-"""Labels that scraping adds."""
+OF_SCRAPING = {"instance", "process", "server", "pool"}
+"""Labels that targets have."""
 
 
 def known_metrics() -> dict[str, set[str]]:
-    """Name, as queries write it, to its labels."""
-    known = {**LEDGER, **COUNTED, "up": set()}
-    for name, labels in HISTOGRAMS.items():
-        known |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
-    return {name: labels | TARGET for name, labels in known.items()}
+    ours = {**GATEWAYS_OWN, **LEDGER, **GPU_WORKER, **DISPATCHER}
+    known: dict[str, set[str]] = {"up": set()} | {name: set() for name in OF_THE_INTERPRETER}
+    for name, labels in ours.items():
+        if name in HISTOGRAMS:
+            known |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
+        else:
+            known[name] = labels
+    return {name: labels | OF_SCRAPING for name, labels in known.items()}

@@ -1,35 +1,40 @@
-{{/* Refuses, with a sentence each, what autoscaling can't do. */}}
-{{- define "printworks.checkAutoscaling" -}}
+{{/* What autoscaling can't do, as a list of sentences. */}}
+{{- define "printworks.autoscalingFaults" -}}
+{{- $faults := list }}
 {{- $keepsOne := false }}
+{{- $mayEnd := false }}
 {{- range $given := .Values.pools }}
 {{- $pool := include "printworks.pool" (list $ $given) | fromJson }}
-{{- $of := $pool.autoscaling }}
-{{- if $pool.enabled }}
-{{- if not $of.enabled }}
+{{- if and $pool.enabled (not $pool.autoscaling.enabled) }}
 {{- $keepsOne = or $keepsOne (gt (int $pool.replicas) 0) }}
-{{- else }}
-{{- $keepsOne = or $keepsOne (gt (int $of.minReplicas) 0) }}
-{{- include "printworks.checkPoolAutoscaling" (list $ $pool) }}
+{{- else if $pool.enabled }}
+{{- $keepsOne = or $keepsOne (gt (int $pool.autoscaling.minReplicas) 0) }}
+{{- $mayEnd = or $mayEnd (eq (int $pool.autoscaling.minReplicas) 0) }}
+{{- $faults = concat $faults (include "printworks.poolFaults" (list $ $pool) | fromJsonArray) }}
 {{- end }}
 {{- end }}
+{{- if and $mayEnd (not $keepsOne) }}
+{{- $faults = append $faults "Every pool may go down to 0 workers, but loads of models wait for any worker, and other servers give no jobs to a server without one: set autoscaling.minReplicas of one pool to 1." }}
 {{- end }}
-{{- if not $keepsOne }}
-{{- fail "Some pool must always have a worker: none of them may begin with 0 replicas or go down to 0 otherwise. Loads of models wait for any worker, not for one of their own, and other servers give no jobs to a server without workers." }}
-{{- end }}
+{{- toJson $faults }}
 {{- end }}
 
-{{/* root, pool. */}}
-{{- define "printworks.checkPoolAutoscaling" -}}
+{{/* Of one pool that has autoscaling: root, pool. */}}
+{{- define "printworks.poolFaults" -}}
 {{- $root := index . 0 }}
 {{- $pool := index . 1 }}
-{{- $of := $pool.autoscaling }}
+{{- $faults := list }}
+{{- with $pool.autoscaling }}
+{{- $least := int .minReplicas }}
+{{- $most := int .maxReplicas }}
 {{- if not $root.Values.monitoring.prometheusAddress }}
-{{- fail (printf "Pool %s has autoscaling, which asks Prometheus: say monitoring.prometheusAddress." $pool.name) }}
+{{- $faults = append $faults (printf "Autoscaling of pool %s asks Prometheus: set monitoring.prometheusAddress." $pool.name) }}
 {{- end }}
-{{- if gt (int $of.minReplicas) (int $of.maxReplicas) }}
-{{- fail (printf "Pool %s: autoscaling.minReplicas %d is more than maxReplicas %d." $pool.name (int $of.minReplicas) (int $of.maxReplicas)) }}
+{{- if gt $least $most }}
+{{- $faults = append $faults (printf "Pool %s: autoscaling.minReplicas is above maxReplicas." $pool.name) }}
+{{- else if or (lt (int .fallbackReplicas) $least) (gt (int .fallbackReplicas) $most) }}
+{{- $faults = append $faults (printf "Pool %s: autoscaling.fallbackReplicas is not between minReplicas and maxReplicas." $pool.name) }}
 {{- end }}
-{{- if or (lt (int $of.fallbackReplicas) (int $of.minReplicas)) (gt (int $of.fallbackReplicas) (int $of.maxReplicas)) }}
-{{- fail (printf "Pool %s: autoscaling.fallbackReplicas %d is not between minReplicas %d and maxReplicas %d." $pool.name (int $of.fallbackReplicas) (int $of.minReplicas) (int $of.maxReplicas)) }}
 {{- end }}
+{{- toJson $faults }}
 {{- end }}
