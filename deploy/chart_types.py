@@ -1,6 +1,6 @@
-"""What values of the chart may be, where their defaults don't tell: Kubernetes' own objects, settings, models.
+"""What values of the chart may be where their defaults don't tell: Kubernetes' own objects, settings, models.
 
-Objects of Kubernetes that are large and change with its versions are passed on as they are; its API server checks them.
+Objects of Kubernetes that are large, and change with its versions, are passed on: its API server checks them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -86,15 +86,13 @@ def definitions(pool: Schema) -> dict[str, Schema]:
         "rollout": _object({"maxSurge": _ref("intOrPercent"), "maxUnavailable": _ref("intOrPercent")}),
         "parentRef": _object(
             {
-                **{name: _TEXT for name in ("group", "kind", "namespace", "sectionName")},
+                **dict.fromkeys(("group", "kind", "namespace", "sectionName"), _TEXT),
                 "name": _NAME,
                 "port": {"type": "integer", "minimum": 1, "maximum": 65535},
             },
             required=["name"],
         ),
-        "variable": _object(
-            {"name": _NAME, "value": _TEXT, "valueFrom": _ref("free")}, required=["name"]
-        ),
+        "variable": _object({"name": _NAME, "value": _TEXT, "valueFrom": _ref("free")}, required=["name"]),
         "volume": {"type": "object", "properties": {"name": _NAME}, "required": ["name"]},
         "mount": _object(
             {

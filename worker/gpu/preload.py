@@ -1,7 +1,7 @@
 """Entry point that fetches models.yaml's models before workers need them: `python -m worker.gpu.preload`.
 
-Needs neither a GPU nor Redis, and registers nothing: the worker that loads them finds their files in the models
-folder. What another process is fetching is waited for; what was cut off is gone on with.
+Needs neither a GPU nor Redis, and registers nothing: the worker that loads them finds their files in the
+models folder. What another process is fetching is waited for; what was cut off is gone on with.
 """
 
 import logging
