@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import helm_python
 import pytest
 
 from deploy.chart import CHART, Value, read_values, readme, schema
 from deploy.chart_types import OF_A_POOL, SAID_BY_THE_CHART
 from shared.settings import Settings
-from tests.support.chart import ALL, LEAST, Values, changed, joined, refusal
+from tests.support.chart import ALL, LEAST, Values, changed, containers, joined, refusal, render
 
 SECRETS = {"secrets": {"apiKey": {"value": "a key"}, "secretKey": {"value": "what seals"}}}
 TWICE: Values = {"pools": [{"name": "same"}, {"name": "same"}]}
@@ -228,3 +229,23 @@ def test_a_pool_can_say_all_that_pools_have_by_default() -> None:
         refusal(joined(ALL, {"pools": [{"name": "gpu", "replicas": 2, "drain": {"longestJobSeconds": 5}}]}))
         == ""
     )
+
+
+def test_the_first_command_of_the_readme_has_all_that_is_needed() -> None:
+    page = (CHART / "README.md").read_text()
+    (shell,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    made = set(re.findall(r"--from-literal=([\w-]+)=", shell))
+
+    layers = [helm_python.parse_set_string(each) for each in re.findall(r"--set (\S+)", shell)]
+    values = joined(*layers)
+
+    assert refusal(values) == ""
+    (secret,) = re.findall(r"create secret generic (\S+)", shell)
+    used = {
+        reference["key"]
+        for pod in render(values).pods().values()
+        for each in containers(pod)
+        for variable in each["env"]
+        if (reference := variable.get("valueFrom", {}).get("secretKeyRef", {})).get("name") == secret
+    }
+    assert used == made
