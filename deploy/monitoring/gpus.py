@@ -74,13 +74,14 @@ JOBS = Row(
         quantiles(
             "Until the first step",
             "printworks_first_step_seconds",
-            "From accepted to the first step. Far above the time in the queue: models are loaded first.",
+            "From accepted to the end of the first step. Far above the time in the queue: models are loaded "
+            "first.",
             by="pool",
         ),
         quantiles(
             "Making a job",
             "printworks_generation_seconds",
-            "From the first step to the last pixel. Growing with the width of lanes is the price of "
+            "As its answer tells it, without the wait. Growing with the width of lanes is the price of "
             "throughput.",
             by="model",
         ),

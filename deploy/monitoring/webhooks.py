@@ -40,7 +40,7 @@ STORAGE = Row(
     "Files",
     (
         quantiles(
-            "Storing a job's files",
+            "Storing a file",
             "printworks_upload_seconds",
             "To the folder, or to S3. Slots wait for it, so a slow storage keeps GPUs idle.",
             by="to",
@@ -50,7 +50,7 @@ STORAGE = Row(
             "none",
             "Should be zero. Links of these do not work yet; the workers' logs tell why S3 does not take "
             "them.",
-            ("max by (server, instance) (printworks_spooled_files{HERE})", "{{instance}}"),
+            ("max by (server) (printworks_spooled_files{HERE})", "{{server}}"),
         ),
     ),
 )

@@ -21,11 +21,10 @@ class Uploader:
 
     @property
     def waiting(self) -> int:
-        """How many files waited when it last looked; it looks when it starts, and then every few seconds."""
+        """How many files waited when it last looked: some seconds ago, at most."""
         return self._waiting
 
     def start(self) -> None:
-        self._waiting = self._spool.waiting()
         self._rounds.start()
 
     def close(self) -> None:

@@ -214,7 +214,7 @@ LOUD: dict[str, tuple[dict[str, str], dict[str, dict[str, str]]]] = {
     ),
     "files wait for S3": (
         {f"printworks_spooled_files{{{WORKER}}}": "0x380 7x20"},
-        {"PrintworksFilesWaitForS3": {"instance": "w1"}},
+        {"PrintworksFilesWaitForS3": {}},
     ),
 }
 

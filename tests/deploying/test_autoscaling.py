@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.chart import ALL, Object, Values, changed, joined, refusal, render
+from tests.support.chart import ALL, LEAST, Object, Values, changed, joined, refusal, render
 from tests.support.known_metrics import LEDGER, known_metrics
 from tests.support.kubernetes import VERSIONS, flaws
 from tests.support.promql import NAME, Labels, Moment, labels
@@ -83,7 +83,7 @@ def test_nothing_is_scaled_unless_it_is_wanted_and_then_that_pool_only() -> None
     one = changed("pools", [{"name": "a", "autoscaling": {"enabled": True}}, {"name": "b"}], ALL)
     one = joined(one, {"monitoring": POOLS["monitoring"]})
 
-    assert render(ALL).of_kind("ScaledObject") == []
+    assert render(LEAST).of_kind("ScaledObject") == []
     assert [each["metadata"]["name"] for each in render(one).of_kind("ScaledObject")] == [
         "pw-printworks-worker-a"
     ]
@@ -159,7 +159,21 @@ def test_what_is_not_known_is_an_error_that_leads_to_the_fallback(told: Told) ->
     assert all(trigger["metadata"]["ignoreNullValues"] == "false" for trigger in spec["triggers"])
     # KEDA falls back for this type of metric only
     assert {trigger["metricType"] for trigger in spec["triggers"]} == {"AverageValue"}
-    assert spec["fallback"]["replicas"] > 0
+
+
+@pytest.mark.parametrize(("least", "said", "then"), [(0, 0, 1), (3, 0, 3), (1, 4, 4)])
+def test_a_pool_that_nothing_is_known_of_keeps_some_workers(least: int, said: int, then: int) -> None:
+    values = {"minReplicas": least, "fallbackReplicas": said}
+
+    fallback = scaled(
+        "all", joined(SCALED, {"pools": [{"name": "all", "autoscaling": values}, {"name": "b"}]})
+    )
+
+    assert fallback["spec"]["fallback"] == {
+        "failureThreshold": 3,
+        "replicas": then,
+        "behavior": "currentReplicasIfHigher",
+    }
 
 
 def test_one_gateway_that_sees_the_ledger_is_enough() -> None:

@@ -33,6 +33,28 @@ def test_a_job_goes_from_accepted_to_succeeded(store: Ledger, settings: Settings
     assert (job.state, job.outcome, job.spec) == (JobState.SUCCEEDED, outcome, claimed.spec)
 
 
+def test_a_claim_tells_how_long_the_job_has_waited_by_redis_clock(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    job_id = accept(store, settings)
+    raw.hincrby(f"pw:job:{job_id}", "created_ms", -90_000)
+
+    assert 90 <= claim(store, settings).waited_s < 100
+
+
+def test_a_delivery_tells_how_long_it_is_owed_by_redis_clock(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+    raw.hincrby(f"pw:job:{job_id}", "finished_ms", -90_000)
+
+    delivery = store.run(ledger.claim_delivery("token", settings))
+
+    assert delivery is not None
+    assert 90 <= delivery.owed_s < 100
+
+
 def test_the_same_idempotency_key_makes_one_job_and_another_body_is_refused(
     store: Ledger, settings: Settings
 ) -> None:

@@ -13,16 +13,21 @@ import httpx
 import pytest
 import redis
 
+from api.balancing.wire import PATH, Callback, HandOver
 from deploy import commands
 from deploy.ports import free_port
+from shared.jobs import PictureSpec
 from shared.settings import Settings
 from shared.version import VERSION
 from tests.support import tiny
+from tests.support.jobs import make_spec
+from tests.support.known_metrics import HISTOGRAMS
 from tests.support.metrics import DISPATCHER, GATEWAYS_OWN, GPU_WORKER, Scrape, scraped
 from tests.support.models import write_models_file
 from tests.support.nursery import Forked
 from tests.support.processes import forked, running_gateway
 from tests.support.receiver import running_receiver
+from tests.support.s3 import REGION, running_s3
 from tests.support.waiting import wait_until
 
 KEY = "secret-of-the-tests"
@@ -76,6 +81,13 @@ def first_answer(url: str) -> Probe:
     return wait_until(answer, within_s=60, every_s=0.005)
 
 
+def hand_over(monitored: Monitored, spec: PictureSpec) -> None:
+    """As a peer would."""
+    callback = Callback(url=f"{monitored.gateway}{PATH}/back/1", secret="whsec_c2VjcmV0")
+    order = HandOver(spec=spec, callback=callback).model_dump(mode="json")
+    httpx.post(f"{monitored.gateway}{PATH}/jobs", json={"key": KEY, **order}, trust_env=False)
+
+
 def is_ready(url: str) -> bool:
     return probed(url) == (200, "")
 
@@ -90,6 +102,7 @@ def settings(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) ->
         models_file=write_models_file(folder / "models.yaml", models={"demo": model}),
         port=free_port(),
         api_key=KEY,
+        secret_key="a secret of the tests",
         allow_private_hosts=("127.0.0.1",),
         slots=SLOTS,
         lane_width=LANE_WIDTH,
@@ -158,11 +171,15 @@ def test_a_dispatcher_tells_these_metrics_with_these_labels_and_no_others(dispat
 
 def test_a_gateway_tells_what_it_counts_with_these_labels(gateway: Scrape) -> None:
     told = gateway.metrics()
+    expected = GATEWAYS_OWN.keys() - {"printworks_jobs_given_total"}  # there are no peers
 
-    # without peers no job is given
-    assert {name: told.get(name) for name in GATEWAYS_OWN} == GATEWAYS_OWN | {
-        "printworks_jobs_given_total": None
-    }
+    assert {name: told.get(name) for name in expected} == {name: GATEWAYS_OWN[name] for name in expected}
+
+
+def test_queries_take_for_histograms_what_is_one(worker: Scrape, dispatcher: Scrape, gateway: Scrape) -> None:
+    samples = (*worker.samples, *dispatcher.samples, *gateway.samples)
+
+    assert {each.name.removesuffix("_bucket") for each in samples if "le" in each.labels} == HISTOGRAMS
 
 
 def test_every_process_tells_which_it_is_and_what_it_takes(
@@ -262,9 +279,31 @@ def test_a_dispatcher_that_has_no_redis_lives_and_is_not_ready(monitored: Monito
         assert probed(url_of(alone), "live") == (200, "")
 
 
+def test_files_that_go_to_a_bucket_are_told_apart(monitored: Monitored) -> None:
+    with running_s3() as s3:
+        bucket = {
+            "deploy_type": "text_to_image",
+            "endpoint_url": f"{s3.endpoint}/{s3.bucket}",
+            "region_name": REGION,
+            "aws_access_key_id": s3.access_key_id,
+            "aws_secret_access_key": s3.secret_access_key,
+            "image_directory": "made",
+        }
+        said = monitored.post("update_s3", **bucket)
+        assert said["status"] == "success", said
+        assert monitored.post("text2img", samples=3, num_inference_steps=1)["status"] == "success"
+
+    told = scraped(monitored.worker)
+    assert told.value("printworks_upload_seconds_count", to="s3") == 3
+    assert told.value("printworks_upload_seconds_sum", to="s3") > 0
+    assert told.value("printworks_upload_seconds_count", to="folder") == SAMPLES
+
+
 def test_what_clients_make_up_makes_no_series(monitored: Monitored) -> None:
     def attack() -> None:
         name = uuid.uuid4().hex
+        hand_over(monitored, make_spec(model_id=name, pins={f"checkpoint:{name}": name}))
+        hand_over(monitored, make_spec(model_id=name))
         monitored.post("text2img", model_id=name)
         monitored.post("text2img", scheduler=name, key=name)
         monitored.post("super_resolution", model_id=name, url=f"http://127.0.0.1/{name}")
@@ -274,25 +313,27 @@ def test_what_clients_make_up_makes_no_series(monitored: Monitored) -> None:
         httpx.get(f"{monitored.worker}/{name}")
 
     attack()
+    failed = {"endpoint": "text2img", "model": "", "state": "failed"}
+    wait_until(lambda: scraped(monitored.worker).value("printworks_jobs_finished_total", **failed))
     before = {url: scraped(url).series() for url in (monitored.gateway, monitored.worker)}
 
     for _ in range(3):
         attack()
 
     assert {url: scraped(url).series() for url in before} == before
-    reasons = {"model_not_found": "text2img", "invalid_api_key": "text2img"}
-    for reason, endpoint in reasons.items():
-        labels = {"endpoint": endpoint, "reason": reason}
-        assert scraped(monitored.gateway).value("printworks_jobs_refused_total", **labels) == 4
+    told = scraped(monitored.gateway)
+    for reason, times in {"model_not_found": 2, "invalid_api_key": 1}.items():
+        labels = {"endpoint": "text2img", "reason": reason}
+        assert told.value("printworks_jobs_refused_total", **labels) == 4 * times
+    assert told.value("printworks_jobs_accepted_total", endpoint="text2img", model="") == 4
 
 
 def test_a_worker_that_the_ledger_does_not_hear_is_not_ready_and_lives(monitored: Monitored) -> None:
     with redis.Redis.from_url(monitored.settings.redis_url) as client:
         client.client_pause(2500, all=True)
 
-    wait_until(lambda: probed(monitored.worker)[0] == 503, within_s=2.5)
+    wait_until(lambda: "heard nothing" in probed(monitored.worker)[1], within_s=2.5)
 
-    assert "heard nothing" in probed(monitored.worker)[1]
     assert probed(monitored.worker, "live") == (200, "")
     wait_until(partial(is_ready, monitored.worker))
 

@@ -46,9 +46,9 @@ def told(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
 
 def test_only_first_attempts_tell_how_long_jobs_wait(registry: CollectorRegistry) -> None:
     metrics = JobMetrics(registry, Settings())
-    for attempt in (1, 2):
-        with metrics.attended(claimed(attempt)):
-            metrics.stepped(claimed(attempt), 0.5)
+    for attempts in (1, 2):
+        with metrics.attended(claimed(attempts)):
+            metrics.stepped(claimed(attempts), 0.5)
 
     for attempt in ("1", "2"):
         assert told(registry, "jobs_started_total", attempt=attempt) == 1

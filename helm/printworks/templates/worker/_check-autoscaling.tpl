@@ -32,7 +32,7 @@
 {{- end }}
 {{- if gt $least $most }}
 {{- $faults = append $faults (printf "Pool %s: autoscaling.minReplicas is above maxReplicas." $pool.name) }}
-{{- else if or (lt (int .fallbackReplicas) $least) (gt (int .fallbackReplicas) $most) }}
+{{- else if and .fallbackReplicas (or (lt (int .fallbackReplicas) $least) (gt (int .fallbackReplicas) $most)) }}
 {{- $faults = append $faults (printf "Pool %s: autoscaling.fallbackReplicas is not between minReplicas and maxReplicas." $pool.name) }}
 {{- end }}
 {{- end }}
