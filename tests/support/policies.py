@@ -1,4 +1,4 @@
-"""What NetworkPolicies let through: a small reading of their meaning, for one namespace's pods and addresses."""
+"""What NetworkPolicies let through: a small reading of them, for one namespace's pods and for addresses."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence

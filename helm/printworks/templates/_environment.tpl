@@ -71,10 +71,14 @@ PRINTWORKS_{{ upper $name }}: {{ include "printworks.word" $value | quote }}
 - name: HOME
   value: /tmp
 {{- include "printworks.redis" . }}
+{{- end }}
+
+{{/* Opens and seals. */}}
+{{- define "printworks.secretKey" -}}
 {{- include "printworks.secretVariable" (dict "root" . "name" "PRINTWORKS_SECRET_KEY" "secret" .Values.secrets.secretKey) }}
 {{- end }}
 
-{{/* Where models come from and lie. */}}
+{{/* Where models lie, and which there are to begin with. */}}
 {{- define "printworks.modelsEnvironment" -}}
 - name: PRINTWORKS_MODELS_DIR
   value: /models
@@ -82,6 +86,9 @@ PRINTWORKS_{{ upper $name }}: {{ include "printworks.word" $value | quote }}
 - name: PRINTWORKS_MODELS_FILE
   value: /etc/printworks/models/models.yaml
 {{- end }}
+{{- end }}
+
+{{- define "printworks.hubToken" -}}
 {{- include "printworks.secretVariable" (dict "root" . "name" "HF_TOKEN" "secret" .Values.secrets.hubToken) }}
 {{- end }}
 

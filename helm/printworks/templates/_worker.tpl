@@ -21,8 +21,9 @@
   env:
     - name: HOME
       value: /tmp
-    {{- include "printworks.secretVariable" (dict "root" .root "name" "PRINTWORKS_SECRET_KEY" "secret" .root.Values.secrets.secretKey) | nindent 4 }}
+    {{- include "printworks.secretKey" .root | nindent 4 }}
     {{- include "printworks.modelsEnvironment" .root | nindent 4 }}
+    {{- include "printworks.hubToken" .root | nindent 4 }}
   resources:
     {{- toYaml .root.Values.models.preload.resources | nindent 4 }}
   volumeMounts:
