@@ -45,7 +45,7 @@ OF_SCRAPING = {"instance", "process", "server", "pool"}
 
 def known_metrics() -> dict[str, set[str]]:
     ours = {**GATEWAYS_OWN, **LEDGER, **GPU_WORKER, **DISPATCHER}
-    known: dict[str, set[str]] = {"up": set()} | {name: set() for name in OF_THE_INTERPRETER}
+    known: dict[str, set[str]] = {name: set() for name in ("up", *OF_THE_INTERPRETER)}
     for name, labels in ours.items():
         if name in HISTOGRAMS:
             known |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}

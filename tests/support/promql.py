@@ -228,9 +228,19 @@ AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
     "avg": lambda values: math.fsum(values) / len(values),
     "count": lambda values: float(len(values)),
 }
-SET_OPERATORS = {"and": _and, "or": _or, "unless": _unless}
-COMPARISONS = {">": operator.gt, "<": operator.lt, "==": operator.eq, ">=": operator.ge, "<=": operator.le}
-ARITHMETIC = {
+SET_OPERATORS: dict[str, Callable[[Vector, Vector, Callable[[Labels], Labels]], Vector]] = {
+    "and": _and,
+    "or": _or,
+    "unless": _unless,
+}
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
+ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
