@@ -78,34 +78,34 @@ NO_JOBS = {
     f"printworks_gpu_busy_seconds_total{{{WORKER}}}": "500x400",
 }
 NO_WORKERS = {
-    **_ledger("printworks_workers", "1x370 _x30", said='pool="default"'),
-    **_ledger("printworks_pool_jobs", "3x370 _x30", said='pool="default",state="queued"'),
-    **_ledger("printworks_pool_wait_seconds", "60x370 _x30", said='pool="default"'),
+    **_ledger("printworks_workers", "1x370 stale _x29", said='pool="default"'),
+    **_ledger("printworks_pool_jobs", "3x370 stale _x29", said='pool="default",state="queued"'),
+    **_ledger("printworks_pool_wait_seconds", "60x370 stale _x29", said='pool="default"'),
     **_ledger("printworks_jobs_ended_total", "0+60x370 22200x30", said='state="succeeded"'),
 }
 LOST_REDIS = {
     **_ledger("printworks_ledger_up", "1x395 0x5"),
-    **{name: "1x395 _x5" for name in WELL if "printworks_jobs{" in name or "pool_jobs" in name},
+    **{name: "1x395 stale _x4" for name in WELL if "printworks_jobs{" in name or "pool_jobs" in name},
 }
 
 QUIET = {
     "all is well": {},
     "nobody sends jobs": NO_JOBS,
     "a gateway is replaced": {
-        f"up{{{GATEWAY}}}": "1x380 0x2 _x18",
+        f"up{{{GATEWAY}}}": "1x380 0x2 stale _x17",
         f"up{{{_target('gateway', 'g3')}}}": "_x380 1x20",
     },
     "a worker is replaced": {
-        f"up{{{WORKER}}}": "1x380 0x5 _x15",
+        f"up{{{WORKER}}}": "1x380 0x5 stale _x14",
         f"up{{{_target('gpu-worker', 'w2')}}}": "_x380 1x20",
     },
     "all workers are away for three minutes": _ledger(
-        "printworks_workers", "1x397 _x3", said='pool="default"'
+        "printworks_workers", "1x397 stale _x2", said='pool="default"'
     ),
     "a pool comes up from zero": _ledger("printworks_unserved_jobs", "0x393 4x7"),
     "redis is restarted": {**LOST_REDIS, **_ledger("printworks_ledger_up", "1x390 0x1 1x9")},
     "an update is under way": {
-        f'printworks_info{{{WORKER},version="1.0"}}': "1x370 _x30",
+        f'printworks_info{{{WORKER},version="1.0"}}': "1x370 stale _x29",
         f'printworks_info{{{WORKER},version="1.1"}}': "_x370 1x30",
     },
     "one request fails": {BROKEN: "0x380 1x20"},
@@ -124,7 +124,7 @@ LOUD: dict[str, tuple[dict[str, str], dict[str, dict[str, str]]]] = {
         {"PrintworksNoGateway": {}},
     ),
     "the gateways are gone": (
-        {f"up{{{_target('gateway', each)}}}": "1x380 _x20" for each in GATEWAYS},
+        {f"up{{{_target('gateway', each)}}}": "1x380 stale _x19" for each in GATEWAYS},
         {"PrintworksNoGateway": {}},
     ),
     "one of the gateways does not answer": (

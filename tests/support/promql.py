@@ -19,6 +19,8 @@ Samples = Sequence[tuple[float, float]]
 """Time in seconds and value, the oldest first."""
 
 STALE_AFTER_S = 300.0
+STALE = math.nan
+"""The sample that says that there are no more."""
 NAME = "__name__"
 
 
@@ -41,8 +43,9 @@ class Moment:
             case syntax.ParenExpr():
                 return self._vector(expr.expr)
             case syntax.VectorSelector():
-                latest = self._within(expr, STALE_AFTER_S)
-                return {each: samples[-1][1] for each, samples in latest.items()}
+                found = self._within(expr, STALE_AFTER_S)
+                latest = {each: samples[-1][1] for each, samples in found.items()}
+                return {each: value for each, value in latest.items() if not math.isnan(value)}
             case syntax.Call():
                 return self._call(expr)
             case syntax.AggregateExpr():
@@ -67,7 +70,8 @@ class Moment:
             window = (self.at_s - range_s, self.at_s)
             found = self._within(matrix.vector_selector, range_s)
             of = RANGE_FUNCTIONS[name]
-            values = {each: of(samples, window) for each, samples in found.items()}
+            told = {each: [one for one in all_of if not math.isnan(one[1])] for each, all_of in found.items()}
+            values = {each: of(samples, window) for each, samples in told.items() if samples}
             keeps_name = name == "last_over_time"
             return {
                 each if keeps_name else _without(each, {NAME}): value

@@ -10,7 +10,7 @@ from typing import Any
 import promql_parser
 import yaml
 
-from tests.support.promql import NAME, Labels, Moment, Samples, labels
+from tests.support.promql import NAME, STALE, Labels, Moment, Samples, labels
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "alerts.yaml"
 EVERY_S = 60
@@ -94,12 +94,16 @@ def _labels(series: str) -> Labels:
 
 
 def _samples(values: str) -> Samples:
-    """`1x3 _x2 5+2x4`, one each scrape: a value and its repetitions, nothing, or what is added each time."""
+    """`1x3 5+2x4 stale _x2`, one each scrape: a value and its repetitions, what is added each time, that it is
+    told no more, nothing."""
     return [(i * EVERY_S, value) for i, value in enumerate(_spelled_out(values)) if value is not None]
 
 
 def _spelled_out(values: str) -> Iterator[float | None]:
     for part in values.split():
+        if part == "stale":
+            yield STALE
+            continue
         found = re.fullmatch(r"(_|[\d.]+)(?:\+([\d.]+))?x(\d+)", part)
         assert found, part
         first, step, times = found[1], float(found[2] or 0), int(found[3])
