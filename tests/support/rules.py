@@ -94,7 +94,7 @@ def _labels(series: str) -> Labels:
 
 
 def _samples(values: str) -> Samples:
-    """`1x3 5+2x4 stale _x2`, one each scrape: a value and its repetitions, what is added each time, that it is
+    """`1x3 5+2x4 stale _x2`, one each scrape: a value, again and again, and what is added; that it is
     told no more, nothing."""
     return [(i * EVERY_S, value) for i, value in enumerate(_spelled_out(values)) if value is not None]
 
