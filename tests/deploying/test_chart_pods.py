@@ -9,6 +9,7 @@ from tests.support.chart import (
     LEAST,
     NODE_CACHE,
     Values,
+    environment_in,
     joined,
     main_container,
     pod_of,
@@ -70,6 +71,28 @@ def test_a_pool_has_what_it_says_and_else_what_all_pools_have() -> None:
         "false",
     ]
     assert main_container(rendered, "worker-own")["image"] == "printworks-worker:own-build"
+
+
+def test_a_worker_has_as_many_threads_as_it_asks_for_cores_unless_they_are_said() -> None:
+    usual = render(LEAST)
+    said = [
+        render(joined(LEAST, {"settings": {"cpu_threads": 7}})),
+        render(joined(LEAST, {"poolDefaults": {"settings": {"cpu_threads": 7}}})),
+    ]
+    unasked = render(joined(LEAST, {"poolDefaults": {"resources": {"requests": {"cpu": None}}}}))
+
+    threads = {
+        each["name"]: each["valueFrom"]
+        for each in main_container(usual, "worker-default")["env"]
+        if each["name"] == "PRINTWORKS_CPU_THREADS"
+    }
+
+    assert threads == {"PRINTWORKS_CPU_THREADS": {"resourceFieldRef": {"resource": "requests.cpu"}}}
+    for rendered in said:
+        told = environment_in(rendered, main_container(rendered, "worker-default"))
+        assert told["PRINTWORKS_CPU_THREADS"] == "7"
+    nothing = environment_in(unasked, main_container(unasked, "worker-default"))
+    assert "PRINTWORKS_CPU_THREADS" not in nothing
 
 
 def test_an_image_is_named_by_registry_and_digest() -> None:
