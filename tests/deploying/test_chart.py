@@ -6,6 +6,7 @@ import helm_python
 import pytest
 
 from deploy.chart import CHART
+from shared.version import VERSION
 from tests.support.chart import (
     EVERYTHING,
     EXAMPLES,
@@ -126,6 +127,12 @@ def test_an_example_has_as_many_gpus_as_it_says(file: Path) -> None:
         gpus += replicas * sum(count for name, count in limits.items() if name.startswith("nvidia.com/"))
 
     assert gpus == {"one-gpu": 1, "eight-gpus": 8, "two-hundred-gpus": 200}[file.stem]
+
+
+def test_the_chart_is_of_the_project_s_version() -> None:
+    with helm_python.Chart.load(CHART) as chart:
+        assert (chart.metadata["version"], chart.metadata["appVersion"]) == (VERSION, VERSION)
+        assert chart.metadata["kubeVersion"] == f">={VERSIONS[0]}-0"
 
 
 def test_a_long_name_is_cut_so_that_all_names_fit() -> None:

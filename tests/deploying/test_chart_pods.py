@@ -1,14 +1,21 @@
 """What runs in the chart's pods, on what, and for how long."""
 
+import shutil
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from api.__main__ import SHUTDOWN_S
+from deploy.chart import CHART
 from shared.settings import Settings
 from tests.support.chart import (
     ALL,
     LEAST,
     NODE_CACHE,
+    Rendered,
     Values,
+    environment_in,
     joined,
     main_container,
     pod_of,
@@ -72,6 +79,28 @@ def test_a_pool_has_what_it_says_and_else_what_all_pools_have() -> None:
     assert main_container(rendered, "worker-own")["image"] == "printworks-worker:own-build"
 
 
+def test_a_worker_has_as_many_threads_as_it_asks_for_cores_unless_they_are_said() -> None:
+    usual = render(LEAST)
+    said = [
+        render(joined(LEAST, {"settings": {"cpu_threads": 7}})),
+        render(joined(LEAST, {"poolDefaults": {"settings": {"cpu_threads": 7}}})),
+    ]
+    unasked = render(joined(LEAST, {"poolDefaults": {"resources": {"requests": {"cpu": None}}}}))
+
+    threads = {
+        each["name"]: each["valueFrom"]
+        for each in main_container(usual, "worker-default")["env"]
+        if each["name"] == "PRINTWORKS_CPU_THREADS"
+    }
+
+    assert threads == {"PRINTWORKS_CPU_THREADS": {"resourceFieldRef": {"resource": "requests.cpu"}}}
+    for rendered in said:
+        told = environment_in(rendered, main_container(rendered, "worker-default"))
+        assert told["PRINTWORKS_CPU_THREADS"] == "7"
+    nothing = environment_in(unasked, main_container(unasked, "worker-default"))
+    assert "PRINTWORKS_CPU_THREADS" not in nothing
+
+
 def test_an_image_is_named_by_registry_and_digest() -> None:
     digest = f"sha256:{'a' * 64}"
     values = {"images": {"registry": "registry.example.com/studio/", "gateway": {"digest": digest}}}
@@ -128,37 +157,42 @@ def test_a_dispatcher_outlives_the_deliveries_that_it_has() -> None:
     assert longer["terminationGracePeriodSeconds"] > 90
 
 
-def test_selectors_choose_their_own_pods_and_never_change() -> None:
-    """An upgrade that would change one is refused by Kubernetes."""
+def test_what_kubernetes_lets_nobody_change_never_changes(tmp_path: Path) -> None:
+    """An upgrade that would is refused."""
     later = joined(
         ALL,
         NODE_CACHE,
         {
-            "nameOverride": "",
             "commonLabels": {"team": "images"},
+            "commonAnnotations": {"owner": "studio"},
             "images": {"worker": {"tag": "2.0"}},
             "poolDefaults": {"podLabels": {"gpu": "yes"}},
         },
     )
-    before, after = (
-        {
-            each["metadata"]["name"]: (
-                each["spec"]["selector"],
-                each["spec"]["template"]["metadata"]["labels"],
-            )
-            for each in (*render(values).of_kind("Deployment"), *render(values).of_kind("StatefulSet"))
-        }
-        for values in (ALL, later)
-    )
+    folder = shutil.copytree(CHART, tmp_path / "printworks")
+    about = folder / "Chart.yaml"
+    about.write_text(about.read_text().replace("ersion: 0.1.0", "ersion: 9.9.9"))
 
-    assert {name: selector for name, (selector, _) in before.items()} == {
-        name: selector for name, (selector, _) in after.items()
-    }
-    for selector, _ in before.values():
-        matching = [
-            labels for _, labels in before.values() if selector["matchLabels"].items() <= labels.items()
-        ]
-        assert len(matching) == 1
+    before, after = fixed(render(ALL)), fixed(render(later, folder=folder))
+
+    assert len(before) == 6
+    assert before == after
+
+
+def fixed(rendered: Rendered) -> dict[str, tuple[Any, ...]]:
+    names = ("selector", "volumeClaimTemplates", "serviceName")
+    makers = (*rendered.of_kind("Deployment"), *rendered.of_kind("StatefulSet"))
+    return {each["metadata"]["name"]: tuple(each["spec"].get(name) for name in names) for each in makers}
+
+
+def test_every_selector_chooses_the_pods_of_one_maker() -> None:
+    rendered = render(ALL)
+    labels = [pod["metadata"]["labels"] for pod in rendered.pods().values()]
+
+    for each in (*rendered.of_kind("Deployment"), *rendered.of_kind("StatefulSet")):
+        selector = each["spec"]["selector"]["matchLabels"]
+        assert [selector.items() <= pod.items() for pod in labels].count(True) == 1
+        assert selector.items() <= each["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_who_is_scaled_has_no_count_of_its_own() -> None:

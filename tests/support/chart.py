@@ -76,9 +76,9 @@ class Rendered:
         return {each["metadata"]["name"]: each["spec"]["template"] for each in makers}
 
 
-def render(values: Values, *, name: str = "pw", namespace: str = "studio") -> Rendered:
+def render(values: Values, *, name: str = "pw", namespace: str = "studio", folder: Path = CHART) -> Rendered:
     """Raises `helm_python.HelmError` for values that are refused."""
-    return _rendered(json.dumps(values, sort_keys=True), name, namespace)
+    return _rendered(json.dumps(values, sort_keys=True), name, namespace, folder)
 
 
 def refusal(values: Values) -> str:
@@ -161,13 +161,13 @@ def _join(whole: Values, layer: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def _chart() -> helm_python.Chart:
-    return helm_python.Chart.load(CHART)
+def _chart(folder: Path) -> helm_python.Chart:
+    return helm_python.Chart.load(folder)
 
 
 @functools.cache
-def _rendered(values: str, name: str, namespace: str) -> Rendered:
-    files = _chart().render(json.loads(values), name=name, namespace=namespace)
+def _rendered(values: str, name: str, namespace: str, folder: Path) -> Rendered:
+    files = _chart(folder).render(json.loads(values), name=name, namespace=namespace)
     notes = next(text for file, text in files.items() if file.endswith("NOTES.txt"))
     manifests = [text for file, text in files.items() if file.endswith(".yaml")]
     objects = [each for text in manifests for each in yaml.load_all(text, yaml.CSafeLoader) if each]
