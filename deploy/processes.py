@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy import commands
@@ -21,6 +21,8 @@ class Process:
     kind: str
     metrics_at: str = ""
     """host:port of its /metrics; empty: it has none."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What Prometheus is to know of it besides."""
 
 
 def server_processes(
@@ -49,14 +51,15 @@ def gpu_workers(
     for device, port in zip(devices, ports, strict=True):
         pin = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         command = commands.gpu_worker(device or 0, settings.slots, settings.pool)
-        yield _measured(command, {**environment, **pin}, "worker", settings.metrics_host, port)
+        worker = _measured(command, {**environment, **pin}, "gpu-worker", settings.metrics_host, port)
+        yield replace(worker, labels={"pool": settings.pool})
 
 
 def write_targets(file: Path, processes: Iterable[Process]) -> None:
     """Where their metrics are, as Prometheus' `file_sd_configs` reads it; in one move, because it may be
     reading."""
     targets = [
-        {"targets": [process.metrics_at], "labels": {"process": process.kind}}
+        {"targets": [process.metrics_at], "labels": {"process": process.kind, **process.labels}}
         for process in processes
         if process.metrics_at
     ]

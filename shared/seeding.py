@@ -40,6 +40,12 @@ def _seed(model: Listed, rank: int, known: Snapshot) -> Seed:
     return Seed(model.name, model.entry_id, revised, is_revised=revised != there)
 
 
+def listed_loads(settings: Settings) -> list[LoadSpec]:
+    """Of all that models.yaml names from a hub or a URL. Raises `Misconfigured`."""
+    models = read_models(settings.models_file)
+    return [_load_spec(model, rank, settings) for rank, model in enumerate(models) if model.path is None]
+
+
 def _loads(models: Sequence[Listed], known: Snapshot, settings: Settings) -> list[LoadSpec]:
     return [
         _load_spec(model, rank, settings)

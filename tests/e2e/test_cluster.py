@@ -16,11 +16,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.judge import judge
 from deploy.ports import free_port
 from shared.settings import DEMO, Settings
 from tests.support.clients import a_png, in_base64
+from tests.support.known_metrics import known_metrics
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import (
     LocalCluster,
@@ -261,13 +263,30 @@ def test_prometheus_is_told_where_each_process_is_measured(cluster: LocalCluster
     targets = json.loads((cluster.data_dir / "prometheus-targets.json").read_text())
 
     found = {target["labels"]["process"]: target["targets"] for target in targets}
-    assert set(found) == {"gateway", "dispatcher", "worker"}
-    (gateway,) = found["gateway"]
-    assert "printworks_" in httpx.get(f"http://{gateway}/metrics").text
-    for process, words in (("dispatcher", "worker.dispatcher.app"), ("worker", "worker.gpu.app")):
+    assert set(found) == {"gateway", "dispatcher", "gpu-worker"}
+    for process, words in (("dispatcher", "worker.dispatcher.app"), ("gpu-worker", "worker.gpu.app")):
         (target,) = found[process]
         port = cluster.process(words).environ()["PRINTWORKS_METRICS_PORT"]
         assert target == f"127.0.0.1:{port}"
+
+
+def test_a_scrape_of_all_processes_finds_every_metric_that_dashboards_and_alerts_may_name(
+    cluster: LocalCluster,
+) -> None:
+    text2img(cluster, num_inference_steps=2)
+    targets = json.loads((cluster.data_dir / "prometheus-targets.json").read_text())
+
+    found: set[str] = set()
+    for (address,) in (target["targets"] for target in targets):
+        text = httpx.get(f"http://{address}/metrics").text
+        for family in text_string_to_metric_families(text):
+            is_counter, is_histogram = family.type == "counter", family.type == "histogram"
+            ends = ["_total"] if is_counter else ["_bucket", "_sum", "_count"] if is_histogram else [""]
+            found |= {family.name + end for end in ends}
+
+    assert set(known_metrics()) - {"up"} <= found
+    ours = {name for name in found if name.startswith("printworks_")}
+    assert ours <= set(known_metrics())
 
 
 def test_without_waiting_time_it_answers_processing_a_restart_continues_the_jobs_and_nothing_outlives_either(

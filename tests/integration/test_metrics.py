@@ -21,6 +21,7 @@ from shared.settings import Settings
 from shared.version import VERSION
 from tests.support import tiny
 from tests.support.jobs import make_spec
+from tests.support.known_metrics import HISTOGRAMS
 from tests.support.metrics import DISPATCHER, GATEWAYS_OWN, GPU_WORKER, Scrape, scraped
 from tests.support.models import write_models_file
 from tests.support.nursery import Forked
@@ -175,6 +176,12 @@ def test_a_gateway_tells_what_it_counts_with_these_labels(gateway: Scrape) -> No
     expected = GATEWAYS_OWN.keys() - {"printworks_jobs_given_total"}  # there are no peers
 
     assert {name: told.get(name) for name in expected} == {name: GATEWAYS_OWN[name] for name in expected}
+
+
+def test_queries_take_for_histograms_what_is_one(worker: Scrape, dispatcher: Scrape, gateway: Scrape) -> None:
+    samples = (*worker.samples, *dispatcher.samples, *gateway.samples)
+
+    assert {each.name.removesuffix("_bucket") for each in samples if "le" in each.labels} == HISTOGRAMS
 
 
 def test_every_process_tells_which_it_is_and_what_it_takes(

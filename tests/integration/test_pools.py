@@ -16,6 +16,7 @@ from shared.registry import ModelKind
 from shared.settings import Settings
 from tests.support import tiny
 from tests.support.jobs import accept, accepting, claim, make_key, make_spec
+from tests.support.known_metrics import LEDGER
 from tests.support.models import write_models_file
 from tests.support.processes import running_worker
 from tests.support.waiting import wait_until
@@ -200,6 +201,18 @@ def test_metrics_tell_what_waits_for_whom(store: Ledger, settings: Settings) -> 
     assert ratio == pytest.approx(6 / 1.5), (
         "all six are before its next, or its one at two thirds of the pace"
     )
+
+
+def test_the_cluster_s_metrics_are_those_that_queries_may_name(store: Ledger, settings: Settings) -> None:
+    accept(store, settings)
+    beat(store, settings)
+
+    labels: dict[str, set[str]] = {}
+    for name, series in exposed(store).items():
+        for pairs in series:
+            labels.setdefault(name, set()).update(label for label, _ in pairs)
+
+    assert labels == LEDGER
 
 
 def test_metrics_count_what_has_ended_and_the_leases_that_expired(store: Ledger, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.known_metrics import LEDGER
 from tests.support.metrics import DISPATCHER, GATEWAYS_OWN, GPU_WORKER, OF_ALL
 
 PAGE = Path(__file__).parents[2] / "docs" / "OPERATIONS.md"
@@ -26,8 +27,13 @@ def documented(process: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(
     ("process", "told"),
-    [("gateway", GATEWAYS_OWN), ("GPU worker", GPU_WORKER), ("dispatcher", DISPATCHER)],
-    ids=["gateway", "GPU worker", "dispatcher"],
+    [
+        ("gateway", GATEWAYS_OWN),
+        ("cluster", {**OF_ALL, **LEDGER}),
+        ("GPU worker", GPU_WORKER),
+        ("dispatcher", DISPATCHER),
+    ],
+    ids=["gateway", "cluster", "GPU worker", "dispatcher"],
 )
 def test_every_metric_of_a_process_is_documented_with_its_labels(
     process: str, told: dict[str, set[str]]

@@ -161,8 +161,14 @@ def test_each_process_of_a_server_has_its_own_port_for_metrics_and_prometheus_is
     assert json.loads((tmp_path / "targets.json").read_text()) == [
         {"targets": ["127.0.0.1:8000"], "labels": {"process": "gateway"}},
         {"targets": [f"127.0.0.1:{ports['dispatcher']}"], "labels": {"process": "dispatcher"}},
-        {"targets": [f"127.0.0.1:{ports['worker0']}"], "labels": {"process": "worker"}},
-        {"targets": [f"127.0.0.1:{ports['worker1']}"], "labels": {"process": "worker"}},
+        {
+            "targets": [f"127.0.0.1:{ports['worker0']}"],
+            "labels": {"process": "gpu-worker", "pool": "default"},
+        },
+        {
+            "targets": [f"127.0.0.1:{ports['worker1']}"],
+            "labels": {"process": "gpu-worker", "pool": "default"},
+        },
     ]
     assert len({ports["dispatcher"], ports["worker0"], ports["worker1"]} - {None, "0"}) == 3
     assert list(tmp_path.iterdir()) == [tmp_path / "targets.json"]

@@ -1,0 +1,48 @@
+"""Entry point that fetches models.yaml's models before workers need them: `python -m worker.gpu.preload`.
+
+Needs neither a GPU nor Redis, and registers nothing: the worker that loads them finds their files in the
+models folder. What another process is fetching is waited for; what was cut off is gone on with.
+"""
+
+import logging
+import sys
+
+from shared.errors import GenerationFailed, Misconfigured
+from shared.logs import configure_logging
+from shared.sealing import Sealer
+from shared.seeding import listed_loads
+from shared.settings import Settings
+from worker.gpu.installing import Effort, Installer
+
+logger = logging.getLogger(__name__)
+
+EXIT_MISSING = 1
+EXIT_MISCONFIGURED = 2
+
+
+def preload(settings: Settings) -> bool:
+    """Whether all are there now; one that can't be had keeps none of the others. Raises `Misconfigured`."""
+    installer, is_whole = Installer(settings, Sealer(settings)), True
+    for spec in listed_loads(settings):
+        try:
+            entry = installer.install(spec, Effort())
+        except GenerationFailed as exc:
+            is_whole = False
+            logger.error("model not fetched", extra={"model_id": spec.model_id, "reason": exc.detail})
+        else:
+            logger.info("model there", extra={"model_id": spec.model_id, "bytes": entry.bytes})
+    return is_whole
+
+
+def main() -> None:
+    configure_logging("preload")
+    try:
+        is_whole = preload(Settings.load())
+    except Misconfigured as exc:
+        sys.stderr.write(f"{exc.detail}\n")
+        sys.exit(EXIT_MISCONFIGURED)
+    sys.exit(0 if is_whole else EXIT_MISSING)
+
+
+if __name__ == "__main__":
+    main()
