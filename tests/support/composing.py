@@ -52,6 +52,23 @@ def services(folder: Path, *files: str, **variables: str) -> dict[str, dict[str,
     return found
 
 
+def told_commands() -> list[list[str]]:
+    """The words after `docker compose` wherever we tell somebody to say them."""
+    manual = (PROJECT / "docs" / "OPERATIONS.md").read_text()
+    section = manual.partition("\n## With Docker Compose\n")[2].partition("\n## ")[0]
+    texts = (section, EXAMPLE.read_text(), (DEPLOY / "compose.yaml").read_text())
+    return [said.split() for text in texts for said in re.findall(r"docker compose ([^`\n#:]+)", text)]
+
+
+def understood(command: str) -> set[str]:
+    """The long options of one of its commands, and its own."""
+    said = [
+        subprocess.run([TOOL, *words, "--help"], capture_output=True, text=True, check=True).stdout
+        for words in ([], [command])
+    ]
+    return set(re.findall(r"--[a-z][a-z-]*", " ".join(said)))
+
+
 def seconds(said: str) -> float:
     """Of a duration like 1m5s."""
     units = {"h": 3600, "m": 60, "s": 1}

@@ -1,4 +1,4 @@
-"""Reads Dockerfiles, and lays out what their builders would: the files that reach them, the folders that are copied."""
+"""Reads Dockerfiles, and lays out what reaches their builders."""
 
 import re
 import shutil
