@@ -25,7 +25,7 @@ from api.app import create_app
 from deploy.embedded_redis import wait_for_redis
 from deploy.ports import free_port
 from deploy.process import KINDS
-from deploy.supervisor import DRAIN_MARGIN_S
+from deploy.workers import LAST_STEP_S
 from shared.ledger.soundness import flaws
 from shared.settings import Settings
 from shared.version import VERSION
@@ -168,7 +168,7 @@ def test_models_may_be_kept_in_a_folder_of_the_machine(tmp_path: Path) -> None:
 def test_a_process_may_end_its_work_before_it_is_killed(found: dict[str, dict[str, Any]]) -> None:
     grace = {name: seconds(found[name].get("stop_grace_period", "10s")) for name in OURS}
 
-    assert grace["worker"] > settings_of(found["worker"]).drain_s + DRAIN_MARGIN_S
+    assert grace["worker"] > settings_of(found["worker"]).drain_s + LAST_STEP_S
     assert grace["gateway"] > SHUTDOWN_S
     assert grace["dispatcher"] > settings_of(found["dispatcher"]).webhook_timeout_s
 
