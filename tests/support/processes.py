@@ -33,12 +33,14 @@ def running(
     log: Path,
     *,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     stdin: bytes = b"",
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process while the block runs; prints its log if the block raises."""
+    """The process, in this folder, while the block runs; prints its log if the block raises."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),
+            cwd=folder,
             env=clean_environment() | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=output,
