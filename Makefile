@@ -42,6 +42,7 @@ check: setup ## Lint, format check, types and the boundaries between the parts
 chaos: setup ## Kill, pause, cut off and fill up everything under load, at length; one table [ARGS: names of scenarios]
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.chaos $(ARGS)
 
-bench: setup ## The engine and the cluster beside stock diffusers; several servers, real and simulated [ARGS]
+bench: setup ## The engine and the cluster beside stock diffusers; several servers; what jobs cost Redis [ARGS]
 	@.venv/bin/python -m tests.bench.engine $(ARGS) && .venv/bin/python -m tests.bench.throughput
-	@.venv/bin/python -m tests.bench.servers && .venv/bin/python -m tests.bench.simulate
+	@.venv/bin/python -m tests.bench.servers && .venv/bin/python -m tests.bench.redis_cost
+	@.venv/bin/python -m tests.bench.simulate

@@ -147,7 +147,7 @@ def main() -> None:
             columns = ("commands", "CPU us", "ratio", "a second on one core", "kB kept")
             print_table("redis, for each one", columns, _rows(task, job))
             clusters = [f"{gpus} GPUs" for gpus in asked.gpus]
-            print_table("redis, us for each call", clusters, script_rows(url, asked.gpus))
+            print_table("redis, us for each call", clusters, script_rows(url, asked.gpus, job.cpu_us))
 
 
 if __name__ == "__main__":

@@ -13,23 +13,29 @@ from tests.support.jobs import accept, claim
 SLOTS, QUEUED_PER_GPU = 8, 8
 BEATS_PER_S = 2
 """Of a busy worker: it tells progress every half second."""
+SECONDS_A_JOB = 4
+OF_A_JOB = ("accept", "claim", "finish")
 TIMES = 40
 
 
-def script_rows(url: str, clusters: Sequence[int]) -> list[tuple[str, ...]]:
-    """A row for each script, a column for each number of GPUs, and what follows for the whole server."""
+def script_rows(url: str, clusters: Sequence[int], job_us: float) -> list[tuple[str, ...]]:
+    """A row for each script, a column for each number of GPUs, and what follows for the whole server, where a
+    job costs `job_us` as long as the cluster is small."""
     columns = [_Cluster(url, gpus).costs_us() for gpus in clusters]
     rows = [(name, *(f"{column[name]:.0f}" for column in columns)) for name in columns[0]]
-    at_once = [
-        _busy_share(column, gpus, jobs_per_s=gpus) for column, gpus in zip(columns, clusters, strict=True)
+    slower_us = [sum(column[name] - columns[0][name] for name in OF_A_JOB) for column in columns]
+    shares = [
+        _busy_share(column, gpus, job_us + more_us)
+        for column, gpus, more_us in zip(columns, clusters, slower_us, strict=True)
     ]
-    return [*rows, ("busy, scripts at 1 job/s a GPU", *(f"{share:.1%}" for share in at_once))]
+    name = f"one core, with a job every {SECONDS_A_JOB} s of each GPU"
+    return [*rows, (name, *(f"{share:.1%}" for share in shares))]
 
 
-def _busy_share(cost_us: dict[str, float], gpus: int, jobs_per_s: float) -> float:
+def _busy_share(cost_us: dict[str, float], gpus: int, job_us: float) -> float:
     """Of one core: jobs, beats, and what some gateways and dispatchers sweep and are scraped."""
     gateways = 2 + gpus / 50
-    by_jobs = jobs_per_s * (cost_us["accept"] + cost_us["claim"] + cost_us["finish"])
+    by_jobs = gpus / SECONDS_A_JOB * job_us
     by_beats = gpus * BEATS_PER_S * cost_us["beat"]
     by_rounds = 2 * gateways * cost_us["sweep"] + gateways / 15 * cost_us["census"]
     return (by_jobs + by_beats + by_rounds) / 1e6

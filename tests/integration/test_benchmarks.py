@@ -26,6 +26,24 @@ def test_every_benchmark_prints_a_table_with_ratios() -> None:
     assert {name: len(ratios(table)) for name, table in zip(ROWS, tables, strict=True)} == ROWS
 
 
+def test_what_a_job_costs_redis_is_measured_beside_a_plain_task_and_as_clusters_grow() -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.bench.redis_cost"]
+
+    ran = subprocess.run(
+        [*command, "--jobs", "10", "--gpus", "2", "4"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+
+    beside, growing = ran.stdout.strip().split("\n\n")
+    assert len(ratios(beside)) == 2
+    assert [row.split()[0] for row in growing.splitlines()[2:-1]] == [
+        *("accept", "claim", "finish", "beat", "sweep", "census"),
+    ]
+
+
 def ratios(table: str) -> list[float]:
     """The numbers under `ratio`; a cell ends where its column's name ends."""
     _, columns, *lines = table.splitlines()
