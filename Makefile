@@ -2,13 +2,14 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 ARGS ?=
+GPUS ?=
 # Their defaults are in deploy/server.py, of the folder beside what runs in it.
 export HOST PORT DATA_DIR API_KEY ALLOW_PRIVATE_HOSTS SERVERS
 
 # One more than there are cores: much of the tests' time is waiting.
 TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 
-.PHONY: help setup run run-cluster demo test check bench chaos
+.PHONY: help setup run run-cluster worker demo test check bench chaos
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,6 +25,9 @@ run: setup ## Start the cluster on this machine [HOST PORT DATA_DIR API_KEY ALLO
 
 run-cluster: setup ## Start several servers that give each other jobs, to try loadbalancer out [SERVERS, and those of run]
 	@exec .venv/bin/python -m deploy.local_cluster
+
+worker: setup ## Start a GPU worker for each GPU of this machine, which join a cluster [GPUS, PRINTWORKS_REDIS_URL ...]
+	@exec .venv/bin/python -m deploy.workers --gpus "$(GPUS)"
 
 demo: setup ## Start a cluster, turn one sentence into a picture, show the answer and the webhook
 	@exec .venv/bin/python -m deploy.demonstrate

@@ -1,7 +1,9 @@
 """Entry point of the gateway: `python -m api`."""
 
 import asyncio
+import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -12,6 +14,7 @@ from api.connection import Connection
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings
+from shared.tracing import configure_tracing
 
 SHUTDOWN_S = 5
 EXIT_MISCONFIGURED = 2
@@ -19,6 +22,15 @@ EXIT_MISCONFIGURED = 2
 
 class Server(uvicorn.Server):
     """On SIGTERM answers the requests that wait for pictures, instead of keeping them or cutting them off."""
+
+    def __init__(self, config: uvicorn.Config, end_tracing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_tracing = end_tracing
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """The process is ended by its signal right after this."""
+        await super().shutdown(sockets)
+        await asyncio.to_thread(self._end_tracing)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         app = self.config.app
@@ -31,6 +43,7 @@ def main() -> None:
     configure_logging("gateway")
     try:
         settings = Settings.load()
+        end_tracing = configure_tracing("gateway")
         app = create_app(settings)
     except Misconfigured as exc:
         sys.stderr.write(f"{exc.detail}\n")
@@ -46,7 +59,7 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    Server(config).run()
+    Server(config, end_tracing).run()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fastapi import Request
 
+from api.accepting import tell_accepted
 from api.balancing.wire import VIA
 from api.body import Caller
 from api.context import Gateway
@@ -16,7 +17,6 @@ from api.public_url import public_url
 from api.routes.families import Family
 from api.wire.requests import Here, JobBody, Terms
 from shared import ledger
-from shared.broker import GPU_QUEUE
 from shared.errors import (
     BadRequest,
     EntryGone,
@@ -27,6 +27,7 @@ from shared.errors import (
 from shared.jobs import EnlargementSpec, Job, JobSpec, JobState
 from shared.ledger import Accepted
 from shared.settings import Settings
+from shared.spans import carried
 from shared.webhooks import webhook_to
 
 
@@ -71,6 +72,7 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
             files_url=gateway.links.files_url(models, target, reached_at),
             webhook=webhook,
             home=_home(gateway, request, wanted),
+            trace=carried(),
         )
         spec = wanted.to_spec(terms)
         _require_sane_size(spec, settings)
@@ -85,14 +87,15 @@ async def admit(gateway: Gateway, request: Request, caller: Caller, wanted: JobB
     except (BadRequest, ModelNotFound, IdempotencyConflict, Overloaded, EntryGone):
         gateway.storage.drop_inputs(prefix)  # after any other error the job may have been accepted
         raise
-    if accepted.bell_wanted:
-        gateway.bell.ring(GPU_QUEUE)
+    gateway.bell.ring(accepted.bells)
     if spec.home:
         gateway.balancer.nudge()
     if not accepted.is_new:
         return await made_before(gateway, caller, accepted.job_id, prefix)
-    gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
-    return Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+    gateway.metrics.accepted(spec)
+    job = Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+    tell_accepted(job)
+    return job
 
 
 def _home(gateway: Gateway, request: Request, wanted: JobBody) -> str:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -37,6 +38,7 @@ from api.routes import (
 )
 from api.routes.families import FAMILIES, Family
 from api.security_headers import SecurityHeaders
+from api.tracing import Tracing
 from api.upkeep import keep_up, require_usable, seeded
 from api.waiting import Waiter
 from shared.broker import Bell, make_celery
@@ -49,6 +51,11 @@ from shared.storage import FolderStorage
 from shared.sweeper import Sweeper
 from shared.version import VERSION
 
+NONE_OF_ITS_OWN: TelemetryConfig = {
+    **{"tracing": False, "metrics": False, "logs": False},
+    **{"operation_spans": False, "auto_configure": False},
+}
+"""FastAPI's tells paths, queries and errors' words, which may hold keys and what clients have written."""
 PREFLIGHT_LIFE_S = 24 * 3600
 
 
@@ -57,7 +64,7 @@ class _App(FastAPI):
     middlewares that are added."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Arriving(SecurityHeaders(super().build_middleware_stack()))
+        return Arriving(SecurityHeaders(Tracing(super().build_middleware_stack())))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -120,6 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        telemetry=NONE_OF_ITS_OWN,
     )
     for router in (generation.router, files.router, targets.links, servers.router, health.router):
         app.include_router(router)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import Gateway
+from api.paths import route_of
 
 
 class Counting:
@@ -35,6 +36,6 @@ class Counting:
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
     gateway: Gateway = scope["app"].state.gateway
-    route = getattr(scope.get("route"), "path", "none")
+    route = route_of(scope) or "none"
     gateway.metrics.requests.labels(route=route, status=int(status)).inc()
     gateway.metrics.request_seconds.labels(route=route).observe(seconds)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from api.accepting import accepting, tell_accepted
 from api.context import Gateway
 from api.routes.families import ENTERPRISE
 from shared import ledger
@@ -20,6 +21,7 @@ from shared.api_keys import ApiKey
 from shared.errors import BadRequest, JobNotFound, TooManyJobs
 from shared.jobs import Job, JobState, LoadSpec, ModelSource, Origin
 from shared.registry import EntryId, ModelId, ModelKind
+from shared.spans import carried
 
 ASK_TIMEOUT_S = 10.0
 MOST_ANSWER_BYTES = 8 * 1024 * 1024
@@ -116,10 +118,14 @@ class Syncing:
         settings, tenant = self.gateway.settings, self.key.tenant
         for attempt in itertools.count():
             key = f"sync {source.shown} {model.entry_id} {attempt}"
-            call = ledger.accept(spec, self.key, settings, idempotency_key=key, digest="")
-            accepted = await self.gateway.ledger.run(call)
-            if accepted.is_new:
-                return Job(id=accepted.job_id, tenant=tenant, state=JobState.QUEUED, spec=spec)
+            with accepting():
+                spec = spec.model_copy(update={"trace": carried()})
+                call = ledger.accept(spec, self.key, settings, idempotency_key=key, digest="")
+                accepted = await self.gateway.ledger.run(call)
+                if accepted.is_new:
+                    job = Job(id=accepted.job_id, tenant=tenant, state=JobState.QUEUED, spec=spec)
+                    tell_accepted(job)
+                    return job
             known = await self._known(accepted.job_id)
             if known is not None and (not known.state.is_terminal or await self._brought(model, known)):
                 return known

@@ -3,6 +3,8 @@
 import sys
 from dataclasses import dataclass
 
+from shared.broker import WEBHOOK_QUEUE, gpu_queue
+
 
 @dataclass(frozen=True)
 class Command:
@@ -16,13 +18,14 @@ def gateway() -> Command:
     return Command("gateway", (sys.executable, "-m", "api"))
 
 
-def gpu_worker(index: int, slots: int) -> Command:
-    """One process for one GPU, which CUDA_VISIBLE_DEVICES names."""
-    return Command(f"worker{index}", _celery_worker("worker.gpu.app", "gpu", f"gpu{index}", slots))
+def gpu_worker(name: int | str, slots: int, pool: str) -> Command:
+    """One process for one GPU, which CUDA_VISIBLE_DEVICES names. `name` tells it from others of its host."""
+    words = _celery_worker("worker.gpu.app", gpu_queue(pool), f"gpu{name}", slots)
+    return Command(f"worker{name}", words)
 
 
 def dispatcher(deliveries_at_once: int) -> Command:
-    words = _celery_worker("worker.dispatcher.app", "webhooks", "dispatcher", deliveries_at_once)
+    words = _celery_worker("worker.dispatcher.app", WEBHOOK_QUEUE, "dispatcher", deliveries_at_once)
     return Command("dispatcher", words)
 
 

@@ -14,6 +14,7 @@ import redis
 from deploy.commands import Command
 from shared.errors import Misconfigured
 from shared.ledger.soundness import OLDEST, flaws
+from shared.redis_servers import connected
 
 SERVERS = ("valkey-server", "redis-server")
 START_S = 60.0
@@ -49,14 +50,20 @@ def embedded_redis(data_dir: Path, port: int) -> EmbeddedRedis:
     return EmbeddedRedis(command, configuration, f"redis://:{password}@127.0.0.1:{port}/0")
 
 
-def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bool] = lambda: False) -> None:
-    """Until it takes commands, or `give_up` says so; it may be replaying its append-only file.
+def wait_for_redis(
+    url: str,
+    within_s: float = START_S,
+    give_up: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Until it takes commands, or `give_up` says so; it may be replaying its append-only file. Each reason to
+    wait is told once.
 
     Raises `Misconfigured` if the URL is none, nothing answers in time, or what answers might lose jobs.
     """
-    deadline = time.monotonic() + within_s
+    deadline, reasons = time.monotonic() + within_s, set[str]()
     try:
-        connection = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=2)
+        connection = connected(url, socket_connect_timeout=1, socket_timeout=2)
     except ValueError as exc:
         raise Misconfigured(f"REDIS_URL can't be used: {exc}") from exc
     with connection as client:
@@ -69,6 +76,9 @@ def wait_for_redis(url: str, within_s: float = START_S, give_up: Callable[[], bo
             except redis.RedisError as exc:
                 if time.monotonic() > deadline:
                     raise Misconfigured(f"Redis does not answer: {exc}") from exc
+                if str(exc) not in reasons:
+                    reasons.add(str(exc))
+                    tell(f"waiting for Redis: {exc}")
                 time.sleep(0.05)
 
 

@@ -1,21 +1,58 @@
 """The GPUs of this machine, and whose they are."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 
+from shared.errors import Misconfigured
+
 
 def gpus() -> list[str]:
-    """Those that this launcher may use, by the ids that CUDA_VISIBLE_DEVICES takes."""
+    """Those that this launcher may use, as CUDA_VISIBLE_DEVICES takes them; of a split one its parts."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
-        return [gpu for gpu in chosen.split(",") if gpu]
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    listed = subprocess.run(query, capture_output=True, text=True, check=False)
-    return listed.stdout.split() if listed.returncode == 0 else []
+        return _words(chosen)
+    return [names[0] for names in listed(_listing())]
+
+
+def chosen_gpus(asked: str) -> list[str]:
+    """Those of this launcher's that `asked` names, separated by commas; all of them if it names none.
+
+    Raises `Misconfigured`.
+    """
+    wanted = _words(asked)
+    if not wanted:
+        return gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = listed(_listing()) if visible is None else [(gpu,) for gpu in _words(visible)]
+    known = {name: names for names in there for name in names}
+    if missing := [gpu for gpu in wanted if gpu not in known]:
+        owner = "this machine has" if visible is None else "CUDA_VISIBLE_DEVICES names"
+        have = ", ".join(names[0] for names in there) or "none"
+        raise Misconfigured(f"GPU {', '.join(missing)} is not there: {owner} {have}.")
+    if len({known[gpu] for gpu in wanted}) < len(wanted):
+        raise Misconfigured(
+            f"A GPU is named twice in {asked}: each worker takes its GPU's memory for its own."
+        )
+    return wanted
+
+
+def listed(listing: str) -> list[tuple[str, ...]]:
+    """The names of each GPU in what `nvidia-smi -L` says: its number and its UUID, or the UUID of each of the
+    parts that it is split into."""
+    found: list[tuple[str, ...]] = []
+    split: set[tuple[str, ...]] = set()
+    whole: tuple[str, ...] = ()
+    for line in listing.splitlines():
+        if part := re.search(r"\(UUID: (MIG-[^)]+)\)", line):
+            split.add(whole)
+            found.append((part[1],))
+        elif gpu := re.match(r"GPU (\d+): .*\(UUID: ([^)]+)\)", line):
+            whole = (gpu[1], gpu[2])
+            found.append(whole)
+    return [names for names in found if names not in split]
 
 
 def workers_of(found: Sequence[str], servers: int) -> list[tuple[str | None, ...]]:
@@ -27,3 +64,15 @@ def workers_of(found: Sequence[str], servers: int) -> list[tuple[str | None, ...
     if not found:
         return [(None,)] * servers
     return [tuple(found[number::servers]) or ("",) for number in range(servers)]
+
+
+def _words(ids: str) -> list[str]:
+    return [gpu.strip() for gpu in ids.split(",") if gpu.strip()]
+
+
+def _listing() -> str:
+    """Empty where there is no NVIDIA driver."""
+    if not (program := shutil.which("nvidia-smi")):
+        return ""
+    asked = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
+    return asked.stdout if asked.returncode == 0 else ""

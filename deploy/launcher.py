@@ -7,25 +7,24 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.ports import require_port
 from deploy.server import Options, Server, given_settings, settings_file
-from deploy.supervisor import end_all
+from deploy.stopping import Stopping, explaining
+from deploy.supervisor import POLL_S, Child, end_all
 from deploy.tether import end_with_parent
 from shared.api_keys import KeyRing
 from shared.errors import Misconfigured
 from shared.registry.file import read_models
 from shared.settings import Settings
 
-EXIT_MISCONFIGURED = 2
 START_S = 300.0
-STOP_S = 11.0
+LAST_STEP_S = 3.0
+"""What workers may take beyond `drain_s`: somebody waits at the terminal."""
 REDIS_STOP_S = 2.0
-POLL_S = 0.1
 
 console = Console(stderr=True, highlight=False)
 
@@ -35,11 +34,8 @@ def launching() -> Iterator[None]:
     """A launcher ends when what has started it does, and with one sentence if it was told to do what can't be
     done."""
     end_with_parent(os.getppid(), signal.SIGTERM)
-    try:
+    with explaining(_tell):
         yield
-    except Misconfigured as exc:
-        _tell(exc.detail)
-        sys.exit(EXIT_MISCONFIGURED)
 
 
 def launch(servers: Sequence[Options]) -> None:
@@ -47,44 +43,45 @@ def launch(servers: Sequence[Options]) -> None:
 
     Raises `Misconfigured`.
     """
+    stop_s = 0.0
     for options in servers:
         settings = Settings.load(settings_file(options.data_dir), **given_settings(options, "redis://unused"))
         settings.require_serviceable()
         read_models(settings.models_file)
         KeyRing.from_settings(settings)
         require_port(options.host, options.port)
-    _Launcher([Server(options, _tell) for options in servers]).run()
+        stop_s = max(stop_s, settings.drain_s + LAST_STEP_S)
+    _Launcher([Server(options, _tell) for options in servers], stop_s).run()
 
 
 class _Launcher:
     """Keeps all processes alive that it has started."""
 
-    def __init__(self, servers: Sequence[Server]) -> None:
+    def __init__(self, servers: Sequence[Server], stop_s: float) -> None:
         self._servers = servers
-        self._stopping = False
+        self._stop_s = stop_s
+        self._stopping = Stopping()
 
     def run(self) -> None:
         """Start everything, say so, keep it alive until SIGINT or SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
         try:
             self._start()
-            if not self._stopping:
+            if not self._stopping.wanted:
                 self._say_ready()
-            while not self._stopping:
+            while not self._stopping.wanted:
                 self._keep_alive()
         finally:
             _tell("stopping")
-            end_all([child for server in self._servers for child in server.children], STOP_S)
-            end_all([server.redis for server in self._servers if server.redis], REDIS_STOP_S)
+            self._end([child for server in self._servers for child in server.children], self._stop_s)
+            self._end([server.redis for server in self._servers if server.redis], REDIS_STOP_S)
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+    def _end(self, children: Sequence[Child], within_s: float) -> None:
+        end_all(children, within_s, lambda: self._stopping.at_once)
 
     def _start(self) -> None:
         for server in self._servers:
-            server.start(lambda: self._stopping)
-            if self._stopping:
+            server.start(lambda: self._stopping.wanted)
+            if self._stopping.wanted:
                 return
         self._wait_until_ready()
 
@@ -100,7 +97,7 @@ class _Launcher:
         ) as bar:
             total = sum(len(server.children) for server in self._servers)
             task = bar.add_task("starting", total=total)
-            while not self._stopping:
+            while not self._stopping.wanted:
                 lacking = [name for server in self._servers for name in server.lacking()]
                 if not lacking:
                     return

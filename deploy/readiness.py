@@ -16,19 +16,35 @@ HTTP_TIMEOUT_S = 2.0
 PING_S = 1.0
 
 
+class Heartbeats:
+    """Asks the ledger for GPU workers."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._ledger = Ledger(redis_url)
+
+    def among(self, pids: Collection[int]) -> set[int]:
+        """Those that beat. By process ids: a worker that was killed a moment ago is still present in the
+        ledger."""
+        try:
+            beating = self._ledger.run(ledger.stats()).workers
+        except LedgerUnavailable:
+            return set()
+        return {pid for pid in pids if worker_name(pid) in beating}
+
+
 class Readiness:
     """Asks each process in its own way; never waits for longer than a moment."""
 
     def __init__(self, gateway_url: str, flower_url: str, redis_url: str) -> None:
         self._gateway_url = gateway_url
         self._pages = {"gateway": f"{gateway_url}/health/ready", "flower": f"{flower_url}/healthcheck"}
-        self._ledger = Ledger(redis_url)
+        self._heartbeats = Heartbeats(redis_url)
         self._celery = make_celery(redis_url, "printworks-launcher")
 
     def is_up(self, name: str, pid: int) -> bool:
         if name in self._pages:
             return self._answers(self._pages[name])
-        return self._follows_bells(name) if name == "dispatcher" else self._beats(pid)
+        return self._follows_bells(name) if name == "dispatcher" else pid in self._heartbeats.among([pid])
 
     def sees(self, peers: Collection[str], api_key: str) -> bool:
         """Whether the gateway would give jobs to all of them."""
@@ -52,11 +68,4 @@ class Readiness:
         try:
             return bool(self._celery.control.ping(destination, timeout=PING_S, limit=1))
         except (RedisError, OperationalError, OSError):
-            return False
-
-    def _beats(self, pid: int) -> bool:
-        """By its process id: a worker that was killed a moment ago still counts as present in the ledger."""
-        try:
-            return worker_name(pid) in self._ledger.run(ledger.stats()).workers
-        except LedgerUnavailable:
             return False

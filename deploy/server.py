@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy import commands
 from deploy.embedded_redis import embedded_redis, wait_for_redis
 from deploy.ports import free_port
+from deploy.processes import server_processes, write_targets
 from deploy.readiness import Readiness
 from deploy.supervisor import Child
 from shared.errors import Misconfigured
@@ -91,8 +91,11 @@ class Server:
         settings = Settings.load(file, **given)
         environment = os.environ | {f"PRINTWORKS_{name.upper()}": value for name, value in given.items()}
         environment["PRINTWORKS_SETTINGS_FILE"] = str(file)
-        for command, extra in _processes(settings, self.options):
-            child = Child(command, environment | extra, self._logs)
+        options = self.options
+        processes = list(server_processes(settings, options.devices, options.flower_port, environment))
+        write_targets(options.data_dir / "prometheus-targets.json", processes)
+        for process in processes:
+            child = Child(process.command, process.environment, self._logs)
             self.children.append(child)
             child.start()
         self._starting = {child.command.name: child for child in self.children}
@@ -152,17 +155,6 @@ def given_settings(options: Options, redis_url: str) -> dict[str, str]:
         "secret_key": os.environ.get("PRINTWORKS_SECRET_KEY") or kept_secret(options.data_dir / "secret-key"),
         **options.settings,
     }
-
-
-def _processes(settings: Settings, options: Options) -> Iterator[tuple[commands.Command, dict[str, str]]]:
-    yield commands.gateway(), {}
-    yield commands.dispatcher(settings.deliveries_at_once), {}
-    if options.flower_port is not None:
-        flower = commands.flower("127.0.0.1", options.flower_port)
-        yield flower, {"FLOWER_UNAUTHENTICATED_API": "true"}
-    for index, device in enumerate(options.devices):
-        pin = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-        yield commands.gpu_worker(index, settings.slots), pin
 
 
 def kept_secret(path: Path, prefix: str = "") -> str:

@@ -5,8 +5,10 @@ Why these settings (all measured on Celery 5.7 and Redis): `acks_late` with a pr
 them; one priority step keeps a queue one list, whose length the ledger's scripts can see.
 """
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
@@ -15,11 +17,13 @@ from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-GPU_QUEUE = "gpu"
+from shared.redis_servers import broker_of
+
+GPU_QUEUES = "gpu."
+"""Before the name of a pool: each has a queue of its own, so that those hear a bell who serve the job."""
 WEBHOOK_QUEUE = "webhooks"
 GENERATE_TASK = "printworks.generate"
 DELIVER_TASK = "printworks.deliver"
-TASKS = {GPU_QUEUE: GENERATE_TASK, WEBHOOK_QUEUE: DELIVER_TASK}
 
 LONGEST_RECONNECT_S = 3
 """Between two attempts to reach a Redis that is away; Celery's own waits grow to half a minute."""
@@ -27,8 +31,22 @@ LONGEST_RECONNECT_S = 3
 logger = logging.getLogger(__name__)
 
 
+def gpu_queue(pool: str) -> str:
+    return GPU_QUEUES + pool
+
+
+def _task_of(queue: str) -> str:
+    return GENERATE_TASK if queue.startswith(GPU_QUEUES) else DELIVER_TASK
+
+
 class SteadyConnection(Connection):
-    """To the broker. A worker that waits for Redis hears bells again soon after it is back."""
+    """To the broker. A worker outlives Redis, and hears bells again soon after it is back."""
+
+    def maybe_close_channel(self, channel: Any) -> None:
+        """kombu gives back the bells that a busy worker holds, and has forgotten by then where to: an error
+        that would end the worker. They are rung again anyway."""
+        with contextlib.suppress(AttributeError):
+            super().maybe_close_channel(channel)  # type: ignore[no-untyped-call]
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
         return super().ensure_connection(  # type: ignore[no-untyped-call]
@@ -42,11 +60,11 @@ class SteadyAmqp(AMQP):  # type: ignore[misc]
 
 def make_celery(redis_url: str, name: str) -> Celery:
     """The Celery app of one process; every process must use the same settings."""
-    app = Celery(name, broker=redis_url, amqp=SteadyAmqp, set_as_current=False)
+    url, options = broker_of(redis_url)
+    app = Celery(name, broker=url, amqp=SteadyAmqp, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=True,
-        task_default_queue=GPU_QUEUE,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_send_task_events=True,
@@ -54,7 +72,7 @@ def make_celery(redis_url: str, name: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options=_TRANSPORT,
+        broker_transport_options=_TRANSPORT | options,
     )
     return app
 
@@ -81,10 +99,10 @@ class Bell:
         self._thread = threading.Thread(target=self._send, name="bell", daemon=True)
         self._thread.start()
 
-    def ring(self, queue: str) -> None:
+    def ring(self, queues: Iterable[str]) -> None:
         """Never blocks and never fails: a lost ring is repeated by the sweep."""
         with self._changed:
-            self._wanted.add(queue)
+            self._wanted.update(queues)
             self._changed.notify()
 
     def close(self) -> None:
@@ -101,7 +119,7 @@ class Bell:
                     return
                 queue = self._wanted.pop()
             try:
-                self._app.send_task(TASKS[queue], queue=queue, ignore_result=True, retry=False)
+                self._app.send_task(_task_of(queue), queue=queue, ignore_result=True, retry=False)
             except (OperationalError, RedisError, OSError) as exc:
                 logger.warning("bell not rung", extra={"queue": queue, "reason": str(exc)})
             except Exception:

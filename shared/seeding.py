@@ -9,6 +9,7 @@ from shared.api_keys import ApiKey, digest
 from shared.errors import BadRequest, JobNotFound, Misconfigured
 from shared.jobs import LoadSpec, ModelSource, Origin
 from shared.ledger import Ledger, Seed
+from shared.logs import about_job
 from shared.registry import Snapshot
 from shared.registry.file import Listed, read_models
 from shared.sealing import Sealer
@@ -59,7 +60,9 @@ def _load(store: Ledger, settings: Settings, spec: LoadSpec) -> None:
         key = f"seed {spec.file_prefix} {attempt}"
         accepted = store.run(ledger.accept(spec, OPERATOR, settings, idempotency_key=key, digest=""))
         if accepted.is_new:
-            logger.info("load accepted", extra={"job_id": accepted.job_id, "model_id": spec.model_id})
+            with about_job(accepted.job_id):
+                fields = {"endpoint": spec.kind, "model_id": spec.model_id, "tenant": OPERATOR.tenant}
+                logger.info("job accepted", extra=fields)
             return
         if _is_open(store, accepted.job_id):
             return

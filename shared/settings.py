@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = "redis://127.0.0.1:6379/0"
-    """Ledger and broker: Redis or Valkey with the append-only file on and `noeviction`."""
+    """Ledger and broker: Redis or Valkey with the append-only file on and `noeviction`; one server, or
+    `redis+sentinel://:password@host-1:26379,host-2:26379/MASTER/0`."""
     data_dir: Path = Path("data")
     """Where the storage folder lives."""
 
@@ -105,6 +106,12 @@ class Settings(BaseSettings):
     """How many of the largest bodies one gateway holds, while it does not know yet whose they are."""
     request_stall_s: float = Field(default=10.0, gt=0)
     """A request that is not there, or brings nothing, for this long is refused."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address at which a GPU worker or a dispatcher answers Prometheus and probes, as the gateway does at its
+    own."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Its port there; 0: nowhere."""
 
     api_key: SecretStr | None = None
     """One key for a small installation; its tenant is `default`."""
@@ -189,6 +196,12 @@ class Settings(BaseSettings):
     two rows."""
     model_memory_bytes: int | None = Field(default=None, gt=0)
     """What loaded models may take together; by default 0.7 of the device's memory."""
+    pool: ServerName = "default"
+    """Workers that are alike, in GPU, models and settings, are a pool; this one's."""
+    serves: Words = ()
+    """Ids of the models whose jobs this worker takes; none: all. The same in the whole pool."""
+    preload: Words = ()
+    """Ids of the checkpoints that are loaded at the start; none: all that it serves and has room for."""
     slots: int = Field(default=8, ge=1)
     """Jobs that one GPU worker holds at a time."""
     lane_width: int = Field(default=8, ge=1)

@@ -3,7 +3,7 @@
 import logging
 
 from shared import ledger
-from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
+from shared.broker import Bell
 from shared.errors import LedgerUnavailable
 from shared.ledger import Ledger
 from shared.rounds import Rounds
@@ -36,7 +36,4 @@ class Sweeper:
         ended = {"failed": swept.failed, "cancelled": swept.cancelled, "overdue": swept.overdue}
         if swept.requeued or any(ended.values()):
             logger.info("leases or deadlines expired", extra={"requeued": swept.requeued} | ended)
-        if swept.gpu_bell_wanted:
-            self._bell.ring(GPU_QUEUE)
-        if swept.webhook_bell_wanted:
-            self._bell.ring(WEBHOOK_QUEUE)
+        self._bell.ring(swept.bells)

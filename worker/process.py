@@ -7,7 +7,16 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+
+from shared.monitoring import Monitored
+from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -25,21 +34,30 @@ class Service(Protocol):
         """All bells are followed; the process ends."""
 
 
-def serve(app: Celery, task_name: str, start: Callable[[], Service]) -> None:
+def serve(
+    app: Celery, task_name: str, settings: Settings, monitored: Monitored, start: Callable[[str], Service]
+) -> None:
     """Tie the service that `start` makes to this process's life, and its `run` to the task `task_name`.
+    Probes are answered before it is made, because that may take minutes. It is given the name of this Celery
+    node. The task tells monitors nothing of itself: see task_events.py.
 
     Celery's hooks pass no state along, so the service lives in this closure.
     """
     started: list[Service] = []
 
-    def on_init(**_: Any) -> None:
+    def on_init(sender: Any, **_: Any) -> None:
         try:
-            started.append(start())
+            monitored.open(settings)
+            started.append(start(sender.hostname))
         except Exception as exc:  # Celery would log it and go on without a service
             logger.exception("the process can't start")
             end_process(exc)
 
+    def on_ready(**_: Any) -> None:
+        monitored.health.begin()
+
     def on_shutting_down(**_: Any) -> None:
+        monitored.health.end()
         started[0].drain()
 
     def on_shutdown(**_: Any) -> None:
@@ -52,10 +70,11 @@ def serve(app: Celery, task_name: str, start: Callable[[], Service]) -> None:
         started[0].run()
 
     worker_init.connect(on_init, weak=False)
+    worker_ready.connect(on_ready, weak=False)
     worker_shutting_down.connect(on_shutting_down, weak=False)
     worker_shutdown.connect(on_shutdown, weak=False)
     setup_logging.connect(keep_our_logging, weak=False)
-    app.task(follow_bell, name=task_name)
+    app.task(follow_bell, name=task_name, send_events=False)
 
 
 def request_end() -> None:

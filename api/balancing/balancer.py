@@ -16,6 +16,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
 from api.balancing.calling_back import CallingBack
 from api.balancing.carried import Carried, How
 from api.balancing.carrying import Carrier
@@ -28,6 +31,7 @@ from shared import ledger
 from shared.errors import LedgerUnavailable
 from shared.ledger import Claim, Leaver, ServerLoad
 from shared.registry import Snapshot
+from shared.spans import failed, job_span
 
 logger = logging.getLogger(__name__)
 
@@ -151,13 +155,19 @@ class Balancer:
         if neighbour not in self.neighbourhood.all:
             carried.end(How.GONE, NO_PEER)
         try:
-            await self._carrier.see_through(carried, neighbour)
-        except Exception:
-            logger.exception("job not carried any more", extra={"job_id": job.job_id})
-            await self._carrier.give_back(claim)
+            with job_span("give", claim.job_id, claim.spec, kind=SpanKind.CLIENT, attempt=claim.attempts):
+                await self._see_through(carried, neighbour)
         finally:
             del self._carried[token], neighbour.given[token]
             neighbour.sends_not(token)
+
+    async def _see_through(self, carried: Carried, neighbour: Neighbour) -> None:
+        try:
+            await self._carrier.see_through(carried, neighbour)
+        except Exception as exc:
+            logger.exception("job not carried any more")
+            failed(trace.get_current_span(), type(exc).__name__)
+            await self._carrier.give_back(carried.claim)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from api.balancing.wire import Callback
 from shared.errors import RefusedAddress
+from shared.logs import about_job
 from shared.outbound import Outbound, check_url
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class CallingBack:
     def ended(self, job_id: int) -> None:
         """Of any job."""
         if callback := self._expected.pop(job_id, None):
-            self._beside(self._call(callback, job_id))
+            with about_job(job_id):
+                self._beside(self._call(callback, job_id))
 
     async def _call(self, callback: Callback, job_id: int) -> None:
         body, now = str(job_id), datetime.now(UTC)
@@ -58,8 +60,7 @@ class CallingBack:
             async with asyncio.timeout(CALL_S), outbound.client() as client:
                 await client.post(callback.url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, RefusedAddress, TimeoutError) as exc:
-            fields = {"job_id": job_id, "reason": type(exc).__name__}
-            logger.info("the server that gave the job was not called", extra=fields)
+            logger.info("the server that gave the job was not called", extra={"reason": type(exc).__name__})
 
 
 def is_signed(secret: str, body: bytes, headers: dict[str, str]) -> bool:

@@ -7,13 +7,14 @@ import hmac
 import logging
 from collections.abc import Callable
 
+from opentelemetry import trace
+
 from api.balancing.carried import Carried, End, How
 from api.balancing.neighbour import Neighbour
 from api.balancing.neighbourhood import Neighbourhood
 from api.balancing.wire import PATH, Callback, HandOver, Told
 from api.context import Gateway
 from shared import ledger
-from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
 from shared.download import download
 from shared.errors import (
     DownloadFailed,
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 UNWANTED = (How.CANCELLED, How.LOST, How.GONE)
 RETRY_S = 1.0
 FETCH_S = 60.0
+KEPT_HERE: dict[str, object] = {"webhook": None, "track_id": None, "trace": {}, "home": "", "files_url": ""}
+"""The trace goes there as all traces do, in the headers of the request."""
 MOST_FILE_BYTES = 128 * 1024 * 1024
 
 
@@ -54,7 +57,7 @@ class Carrier:
     async def see_through(self, carried: Carried, neighbour: Neighbour) -> None:
         """Returns when the job has ended here, or somebody else has it."""
         claim, remote_id = carried.claim, None
-        fields = {"job_id": claim.job_id, "peer": neighbour.name}
+        fields = {"peer": neighbour.name}
         try:
             remote_id = await neighbour.hand_over(await self._order(claim), claim.token)
         except (PeerRefused, PeerAway, InputGone, OSError) as exc:
@@ -62,6 +65,7 @@ class Carrier:
         else:
             logger.info("job given to a peer", extra=fields | {"remote_id": remote_id})
             end = await self._end_of(carried, neighbour, remote_id)
+        trace.get_current_span().set_attribute("printworks.end", end.how.name.lower())
         logger.info("job left the peer", extra=fields | {"how": end.how.name, "reason": end.reason})
         self._gateway().metrics.jobs_given.labels(peer=neighbour.name, end=end.how.name.lower()).inc()
         await self._settle(claim, end, neighbour)
@@ -97,7 +101,7 @@ class Carrier:
         }
         url = f"{spec.public_url}{PATH}/back/{claim.job_id}"
         return HandOver(
-            spec=spec.model_copy(update={"webhook": None, "track_id": None, "home": "", "files_url": ""}),
+            spec=spec.model_copy(update=KEPT_HERE),
             pictures=pictures,
             callback=Callback(url=url, secret=callback_secret(claim.token)),
         )
@@ -125,8 +129,7 @@ class Carrier:
                 for name, content in zip(spec.file_names, contents, strict=True):
                     await asyncio.to_thread(storage.write, name, content)
             except (OSError, UpstreamUnavailable) as exc:  # a full disk, or S3 is away: as a worker, it waits
-                fields = {"job_id": carried.claim.job_id, "reason": str(exc)}
-                logger.error("pictures not stored yet", extra=fields)
+                logger.error("pictures not stored yet", extra={"reason": str(exc)})
                 await asyncio.sleep(RETRY_S)
             else:
                 return
@@ -152,16 +155,14 @@ class Carrier:
     async def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
         finished = await self._insist(ledger.finish(claim.job_id, claim.token, state, outcome))
         gateway = self._gateway()
-        if finished.bell_wanted:
-            gateway.bell.ring(WEBHOOK_QUEUE)
+        gateway.bell.ring(finished.bells)
         if finished.is_mine:
             await asyncio.to_thread(gateway.storage.drop_inputs, claim.spec.file_prefix)
 
     async def give_back(self, claim: Claim, *, stays: bool = False) -> None:
         """Into this server's queue. `stays`: no other server is to make it."""
         released = await self._insist(ledger.release(claim.job_id, claim.token, stays=stays))
-        if released.bell_wanted:
-            self._gateway().bell.ring(GPU_QUEUE)
+        self._gateway().bell.ring(released.bells)
 
     async def _insist(self, call: Call[Finished]) -> Finished:
         """Only the ledger knows what has become of a job: it is waited for."""

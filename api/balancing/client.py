@@ -10,6 +10,7 @@ from api.balancing.wire import PATH, VIA, HandedOver, HandOver, Question, Server
 from api.routes.families import ENTERPRISE
 from shared.errors import PeerAway, PeerFull, PeerRefused
 from shared.settings import Peer
+from shared.spans import carried
 from shared.version import VERSION
 
 ANSWER_S = 3.0
@@ -67,7 +68,7 @@ class PeerClient:
     async def _send(self, path: str, content: str, within_s: float) -> bytes:
         try:
             async with asyncio.timeout(within_s):
-                answer = await self._client.post(path, content=content, headers=_JSON)
+                answer = await self._client.post(path, content=content, headers=_JSON | carried())
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
             raise PeerAway(f"it does not answer ({type(exc).__name__})") from None
         if answer.is_success:

@@ -1,6 +1,5 @@
 """What servers compare: how much each has to do, what it can make, and what a job needs."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from statistics import mean
@@ -16,15 +15,15 @@ Abilities = Mapping[str, str]
 
 def load_of(here: ServerLoad) -> Load:
     """Of the server whose ledger says that."""
-    workers = [json.loads(facts) for facts in here.workers]
-    loads_s = [load_s for worker in workers if (load_s := worker.get("load_s"))]
-    loaded = Counter(model for worker in workers for model in worker["models"])
+    workers = here.workers
+    loads_s = [worker.load_s for worker in workers if worker.load_s]
+    loaded = Counter(model for worker in workers for model in worker.models)
     return Load(
         work_left=here.work_left,
         pace_ms=here.pace_ms,
         job_pace_ms=here.job_pace_ms,
         workers=len(workers),
-        slots=sum(worker["slots"] for worker in workers),
+        slots=sum(worker.slots for worker in workers),
         open_jobs=here.open_jobs,
         warmth={model: count / len(workers) for model, count in loaded.items()},
         load_s=mean(loads_s) if loads_s else None,

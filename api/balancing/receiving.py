@@ -3,6 +3,7 @@
 import time
 import uuid
 
+from api.accepting import tell_accepted
 from api.balancing.facts import abilities, load_of
 from api.balancing.wire import HandOver, Question, ServerState, Told
 from api.context import Gateway
@@ -10,7 +11,6 @@ from api.wire.requests import GivenPicture
 from api.wire.s3 import DeployType
 from shared import ledger
 from shared.api_keys import ApiKey
-from shared.broker import GPU_QUEUE
 from shared.errors import BadRequest, EntryGone, JobNotFound, ModelNotFound, Overloaded
 from shared.jobs import (
     Dialect,
@@ -26,6 +26,7 @@ from shared.jobs import (
 )
 from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
+from shared.spans import carried
 from shared.version import VERSION
 
 FIELD = "pictures"
@@ -83,11 +84,12 @@ async def take(gateway: Gateway, key: ApiKey, order: HandOver) -> Job:
     except (Overloaded, EntryGone):
         gateway.storage.drop_inputs(spec.file_prefix)
         raise
-    if accepted.bell_wanted:
-        gateway.bell.ring(GPU_QUEUE)
+    gateway.bell.ring(accepted.bells)
+    job = Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
     if accepted.is_new:
-        gateway.metrics.jobs_accepted.labels(kind=spec.kind).inc()
-    return Job(id=accepted.job_id, tenant=key.tenant, state=JobState.QUEUED, spec=bound)
+        gateway.metrics.accepted(bound)
+        tell_accepted(job)
+    return job
 
 
 def _require_usable(order: HandOver, settings: Settings) -> None:
@@ -125,6 +127,7 @@ def _bound(spec: JobSpec, models: Snapshot, gateway: Gateway) -> JobSpec:
             "public_url": "",
             "webhook": None,
             "track_id": None,
+            "trace": carried(),
             "home": "",
         }
     )

@@ -16,7 +16,6 @@ from api.routes.jobs import id_in_path
 from api.wire.requests import Page
 from api.wire.sentences import parse
 from shared import ledger
-from shared.broker import WEBHOOK_QUEUE
 from shared.ledger import Attempt
 
 router = APIRouter()
@@ -74,8 +73,7 @@ async def replay(request: Request, request_id: str) -> JSONResponse:
     caller = await authenticate(request)
     gateway, job_id = gateway_of(request), id_in_path(request_id)
     replayed = await gateway.ledger.run(ledger.replay(job_id, caller.key.tenant))
-    if replayed.bell_wanted:
-        gateway.bell.ring(WEBHOOK_QUEUE)
+    gateway.bell.ring(replayed.bells)
     return JSONResponse({"status": "success", "id": job_id, "message": "The webhook is sent again"})
 
 
@@ -85,8 +83,7 @@ async def replay_all(request: Request) -> JSONResponse:
     gateway, asked, count = gateway_of(request), secrets.token_hex(8), 0
     while True:
         replayed = await gateway.ledger.run(ledger.replay_dead(caller.key.tenant, asked))
-        if replayed.bell_wanted:
-            gateway.bell.ring(WEBHOOK_QUEUE)
+        gateway.bell.ring(replayed.bells)
         if not replayed.count:
             break
         count += replayed.count

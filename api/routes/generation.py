@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from api.accepting import accepting
 from api.admission import admit
 from api.body import authenticate
-from api.context import gateway_of
+from api.context import Gateway, gateway_of
 from api.fields import Json
 from api.routes.documented import json_body
 from api.routes.families import FAMILIES, Family
@@ -16,6 +17,7 @@ from api.wire.answers import generation_answer
 from api.wire.loose import ABSENT_WORDS
 from api.wire.requests import JobBody
 from api.wire.sentences import parse
+from shared.jobs import Job
 from shared.registry import ModelKind, Snapshot
 
 router = APIRouter()
@@ -30,12 +32,8 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
         """Answers `success` with the result if it is there within `sync_wait_s`, else `processing`."""
         began = time.monotonic()
         gateway = gateway_of(request)
-        caller = await authenticate(request)
-        body = (
-            _with_model(caller.body, await gateway.registry.look()) if family.names_no_model else caller.body
-        )
-        wanted = parse(kind, body, gateway.settings)
-        job = await admit(gateway, request, caller, wanted, family)
+        with gateway.metrics.refusals(kind.kind):
+            wanted, job = await _admitted(gateway, request, family, kind)
         wait_s = 0.0 if wanted.instant_response else gateway.settings.sync_wait_s
         job = await gateway.waiter.wait(job, began + wait_s - time.monotonic())
         fetch_url = f"{job.spec.public_url}{family.jobs_prefix}/fetch/{job.id}"
@@ -45,6 +43,17 @@ def _handler(family: Family, kind: type[JobBody]) -> Callable[[Request], Awaitab
         return JSONResponse(answer)
 
     return generate
+
+
+async def _admitted(
+    gateway: Gateway, request: Request, family: Family, kind: type[JobBody]
+) -> tuple[JobBody, Job]:
+    """What is asked for, and the job that will bring it."""
+    caller = await authenticate(request)
+    body = _with_model(caller.body, await gateway.registry.look()) if family.names_no_model else caller.body
+    wanted = parse(kind, body, gateway.settings)
+    with accepting():
+        return wanted, await admit(gateway, request, caller, wanted, family)
 
 
 def _with_model(body: Json, models: Snapshot) -> Json:

@@ -21,17 +21,21 @@ async def live() -> JSONResponse:
 @router.get("/health/ready", summary="Requests can be accepted; `workers` tells whether they would be done")
 async def ready(request: Request) -> JSONResponse:
     try:
-        stats = await gateway_of(request).ledger.run(ledger.stats())
+        workers = await gateway_of(request).ledger.run(ledger.workers())
     except LedgerUnavailable as exc:
         return JSONResponse(refusal(exc), HTTPStatus.SERVICE_UNAVAILABLE)
-    return JSONResponse({"status": "ok", "workers": len(stats.workers)})
+    return JSONResponse({"status": "ok", "workers": workers})
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     gateway = gateway_of(request)
     try:
-        text = gateway.metrics.render(await gateway.ledger.run(ledger.stats()))
+        census = await gateway.ledger.run(ledger.census())
     except LedgerUnavailable:
-        text = gateway.metrics.render_own()
+        return _exposed(gateway.metrics.render(None))
+    return _exposed(gateway.metrics.render(census))
+
+
+def _exposed(text: bytes) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4")

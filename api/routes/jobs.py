@@ -10,7 +10,6 @@ from api.wire.answers import fetch_answer
 from api.wire.requests import RequestId
 from api.wire.sentences import parse
 from shared import ledger
-from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, JobNotFound
 
 router = APIRouter()
@@ -35,8 +34,7 @@ async def cancel(request: Request, request_id: str) -> JSONResponse:
     caller = await authenticate(request)
     gateway, job_id = gateway_of(request), id_in_path(request_id)
     cancelled = await gateway.ledger.run(ledger.cancel(job_id, caller.key.tenant))
-    if cancelled.bell_wanted:
-        gateway.bell.ring(WEBHOOK_QUEUE)
+    gateway.bell.ring(cancelled.bells)
     if not cancelled.is_mine:
         return await _fetch(request, caller, job_id)
     job = await gateway.ledger.run(ledger.read(job_id, caller.key.tenant))

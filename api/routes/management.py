@@ -14,7 +14,6 @@ from api.upkeep import require_usable
 from api.wire.requests import ModelId
 from api.wire.sentences import parse
 from shared import ledger
-from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, Misconfigured, ModelNotFound
 from shared.ledger import Order
 from shared.registry import ModelKind
@@ -30,9 +29,9 @@ reloading = APIRouter()
 async def system_details(request: Request) -> JSONResponse:
     await authenticate(request)
     gateway = gateway_of(request)
-    stats = await gateway.ledger.run(ledger.stats())
+    census = await gateway.ledger.run(ledger.census())
     models = await gateway.registry.look()
-    body = {"model_count": len(models.all()), "queue_time": math.ceil(stats.backlog_s), "status": "ok"}
+    body = {"model_count": len(models.all()), "queue_time": math.ceil(census.wait_s), "status": "ok"}
     return JSONResponse(body)
 
 
@@ -74,8 +73,7 @@ async def clear_queue(request: Request) -> JSONResponse:
     waiting = (await gateway.ledger.run(ledger.stats())).queued
     while waiting > 0:  # no more than there were: others may be sending all the time
         cleared = await gateway.ledger.run(ledger.clear_queue())
-        if cleared.bell_wanted:
-            gateway.bell.ring(WEBHOOK_QUEUE)
+        gateway.bell.ring(cleared.bells)
         waiting = min(waiting - cleared.cancelled, cleared.still_queued) if cleared.cancelled else 0
     return await _ordered(gateway, Order.RESTART, "Queue cleared, server is restarting")
 

@@ -6,10 +6,11 @@ import uuid
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from api.accepting import accepting, tell_accepted
 from api.administration import administered
-from api.body import authenticate
+from api.body import Caller, authenticate
 from api.context import Gateway, gateway_of
-from api.idempotency import once
+from api.idempotency import Once, once
 from api.public_url import public_url
 from api.routes.documented import json_body
 from api.syncing import Syncing
@@ -18,8 +19,10 @@ from api.wire.requests.models import AnyLoadBody
 from api.wire.sentences import parse
 from shared import ledger
 from shared.errors import ModelNotFound
+from shared.jobs import Job, JobState, LoadSpec
 from shared.registry import Entry, name_of
 from shared.schedulers import SCHEDULERS
+from shared.spans import carried
 from shared.webhooks import webhook_to
 
 router = APIRouter()
@@ -93,11 +96,20 @@ async def _started(request: Request, kind: type[AnyLoadBody], message: str) -> J
     sent = await once(request, caller)
     job_id = sent.made
     if job_id is None:
-        spec = wanted.to_spec(terms)
-        call = ledger.accept(spec, caller.key, settings, idempotency_key=sent.key, digest=sent.digest)
-        job_id = (await gateway.ledger.run(call)).job_id
+        job_id = await _accepted(gateway, caller, sent, wanted.to_spec(terms))
     fetch_url = f"{reached_at}{request.url.path.rpartition('/')[0]}/fetch/{job_id}"
     return JSONResponse({"status": "success", "message": message, "id": job_id, "fetch_result": fetch_url})
+
+
+async def _accepted(gateway: Gateway, caller: Caller, sent: Once, spec: LoadSpec) -> int:
+    with accepting():
+        spec = spec.model_copy(update={"trace": carried()})
+        call = ledger.accept(spec, caller.key, gateway.settings, idempotency_key=sent.key, digest=sent.digest)
+        accepted = await gateway.ledger.run(call)
+        if accepted.is_new:
+            job = Job(id=accepted.job_id, tenant=caller.key.tenant, state=JobState.QUEUED, spec=spec)
+            tell_accepted(job)
+        return accepted.job_id
 
 
 async def _named(gateway: Gateway, model_id: str) -> list[Entry]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
+from api.accepting import accepting
 from api.balancing.calling_back import is_signed
 from api.balancing.carrying import callback_secret
 from api.balancing.receiving import state, take
@@ -38,7 +39,8 @@ async def handed_over(request: Request) -> JSONResponse:
     """Handed over again, it is the same job."""
     gateway, caller = await _from_peer(request)
     order = _read(HandOver, caller)
-    job = await take(gateway, caller.key, order)
+    with accepting(), gateway.metrics.refusals(order.spec.kind):
+        job = await take(gateway, caller.key, order)
     gateway.balancer.calling_back.expect(job.id, order.callback)
     return JSONResponse(HandedOver(id=job.id).model_dump())
 

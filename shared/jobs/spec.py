@@ -1,5 +1,6 @@
 """What every job has, whatever it makes: whose files, where they go, whom to tell."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,6 +11,7 @@ Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
 """A JSON scalar that keeps its JSON type on the way in and out."""
 
 TEMP_FOLDER = "temp/"
+LONGEST_SHOWN_TRACK_ID = 200
 LATENT_PIXELS = 64
 """Pixels behind one position of the latent picture (8 x 8)."""
 
@@ -95,6 +97,8 @@ class JobSpec(BaseModel):
     """Before the names of its files; empty: those of the storage folder."""
     webhook: Webhook | None = None
     track_id: Scalar = None
+    trace: Mapping[str, str] = {}
+    """`traceparent` and `tracestate` of what has accepted it, if that is part of a trace."""
     home: str = ""
     """Name of the server that was asked, if another may make it; empty: it stays here."""
 
@@ -131,6 +135,20 @@ class JobSpec(BaseModel):
     def uses(self) -> frozenset[str]:
         """Ids of the entries that must stay for as long as the job is open."""
         return frozenset(self.pins.values()) | ({self.target} if self.target else frozenset())
+
+    @property
+    def registered_model(self) -> str:
+        """`model_id`, if the job is bound to a model of that id: then nobody has made it up. Else empty."""
+        bound_to = {name.partition(":")[2] for name in self.pins}
+        return self.model_id if self.model_id in bound_to else ""
+
+    @property
+    def tracked_as(self) -> str | None:
+        """`track_id` for logs and traces: as text, and not too long."""
+        if self.track_id is None:
+            return None
+        text = self.track_id if isinstance(self.track_id, str) else json.dumps(self.track_id)
+        return text[:LONGEST_SHOWN_TRACK_ID]
 
     def told(self, role: Role) -> str | None:
         """What answers say of this input."""

@@ -21,8 +21,10 @@ from shared.ledger.calls import (
     read,
     release,
     sweep,
+    worker_ends,
     worker_name,
 )
+from shared.ledger.census import Census, ModelJobs, TenantJobs, census
 from shared.ledger.client import BACK_CHANNEL, DONE_CHANNEL, AsyncLedger, Ledger
 from shared.ledger.delivery_calls import (
     Attempt,
@@ -46,6 +48,7 @@ from shared.ledger.operator_calls import (
     order,
     stats,
     take_turn,
+    workers,
 )
 from shared.ledger.peer_calls import (
     Leaver,
@@ -69,6 +72,7 @@ from shared.ledger.registry_calls import (
     seed,
     unregister,
 )
+from shared.ledger.worker_facts import HeldJobs, WorkerFacts, held_jobs
 
 __all__ = [
     "BACK_CHANNEL",
@@ -79,6 +83,7 @@ __all__ = [
     "AsyncLedger",
     "Attempt",
     "Beats",
+    "Census",
     "Claim",
     "Cleared",
     "DeadLetters",
@@ -86,8 +91,10 @@ __all__ = [
     "DeliveryLog",
     "DeliveryState",
     "Held",
+    "HeldJobs",
     "Leaver",
     "Ledger",
+    "ModelJobs",
     "Order",
     "Registered",
     "Replayed",
@@ -95,10 +102,13 @@ __all__ = [
     "ServerLoad",
     "Stats",
     "Sweep",
+    "TenantJobs",
+    "WorkerFacts",
     "accept",
     "beat",
     "came_back",
     "cancel",
+    "census",
     "claim",
     "claim_delivery",
     "claim_load",
@@ -110,6 +120,7 @@ __all__ = [
     "finish",
     "finish_delivery",
     "give",
+    "held_jobs",
     "lease_of",
     "load",
     "order",
@@ -129,5 +140,7 @@ __all__ = [
     "sweep",
     "take_turn",
     "unregister",
+    "worker_ends",
     "worker_name",
+    "workers",
 ]

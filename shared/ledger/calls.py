@@ -7,11 +7,11 @@ import hashlib
 import math
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from shared.api_keys import ApiKey
-from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE
+from shared.broker import GPU_QUEUES, WEBHOOK_QUEUE
 from shared.errors import (
     EntryGone,
     IdempotencyConflict,
@@ -21,11 +21,14 @@ from shared.errors import (
     TooManyJobs,
 )
 from shared.jobs import AnySpec, Job, JobSpec, JobState, Kind, Outcome, spec_from_json
+from shared.ledger.worker_facts import WorkerFacts
 from shared.settings import Settings
 
 T = TypeVar("T")
 Argument = str | int | float
-Reply = list[str]
+Reply = list[Any]
+Bells = tuple[str, ...]
+"""Queues in which a bell is wanted."""
 
 IDEMPOTENCY_LIFE_S = 24 * 3600
 RETRY_LIFE_S = 600
@@ -64,7 +67,7 @@ class Accepted:
 
     job_id: int
     is_new: bool
-    bell_wanted: bool
+    bells: Bells
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,11 @@ class Claim:
     tenant: str
     attempts: int
     spec: AnySpec
-    bell_wanted: bool
+    bells: Bells
     is_alone: bool = False
     """It may be what ended its workers before: nothing may run beside it."""
+    waited_s: float = 0.0
+    """Since it was accepted, by Redis' clock; not told of loads, nor of jobs that are given to a peer."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,7 @@ class Sweep:
     failed: int
     cancelled: int
     overdue: int
-    gpu_bell_wanted: bool
-    webhook_bell_wanted: bool
+    bells: Bells
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Finished:
     """`is_mine` is false when the lease was lost: the outcome was not written."""
 
     is_mine: bool
-    bell_wanted: bool
+    bells: Bells
 
 
 def find(idempotency_key: str, key: ApiKey, digest: str) -> Call[int | None]:
@@ -156,7 +160,7 @@ def accept(
                 )
             case "gone":
                 raise EntryGone("A model was deleted at this moment: send the request again.")
-        return Accepted(job_id=int(reply[0]), is_new=reply[1] == "1", bell_wanted=bool(int(reply[2])))
+        return Accepted(job_id=int(reply[0]), is_new=reply[1] == "1", bells=tuple(reply[2]))
 
     life_s = IDEMPOTENCY_LIFE_S if idempotency_key else RETRY_LIFE_S
     name = _hashed(idempotency_key) if idempotency_key else spec.file_prefix
@@ -174,7 +178,7 @@ def accept(
             spec.webhook.receiver if spec.webhook else "",
             in_ms(settings.retention_s),
             spec.model_dump_json(),
-            GPU_QUEUE,
+            GPU_QUEUES,
             "1" if spec.kind is Kind.LOAD_MODEL else "0",
             "" if key.max_open_jobs is None else key.max_open_jobs,
             " ".join(sorted(spec.uses)),
@@ -192,9 +196,10 @@ def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None
     """Lease the load of a model that has waited longest; None if none waits."""
 
     def parse(reply: Reply) -> Claim | None:
-        return read_claim(token, reply, bell_wanted=False) if reply else None
+        return read_claim(token, reply) if reply else None
 
-    return Call("claim_load", [worker, token, in_ms(settings.lease_s)], parse, is_perishable=True)
+    arguments: list[Argument] = [worker, token, in_ms(settings.lease_s), " ".join(settings.serves)]
+    return Call("claim_load", arguments, parse, is_perishable=True)
 
 
 def claim(
@@ -208,22 +213,23 @@ def claim(
             raise MakesWay(MAKES_WAY)
         if not reply:
             return None
-        return read_claim(token, reply, bell_wanted=bool(int(reply[4])), is_alone=reply[5] == "1")
+        claimed = read_claim(token, reply, bells=tuple(reply[4]))
+        return replace(claimed, is_alone=reply[5] == "1", waited_s=int(reply[6]) / 1000)
 
     arguments: list[Argument] = [
         worker,
         token,
         in_ms(settings.lease_s),
         settings.affinity_slack,
-        GPU_QUEUE,
-        "1" if is_idle else "0",
+        GPU_QUEUES,
+        *("1" if is_idle else "0", *_pool(settings)),
         *loaded_models,
     ]
     return Call("claim", arguments, parse, is_perishable=True)
 
 
-def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> Call[Beats]:
-    """Renew leases and presence; `facts` is JSON about the worker."""
+def beat(worker: str, facts: WorkerFacts, settings: Settings, held: Sequence[Held]) -> Call[Beats]:
+    """Renew leases and presence."""
 
     def parse(reply: Reply) -> Beats:
         lost, cancelled, orders = reply
@@ -231,7 +237,19 @@ def beat(worker: str, facts: str, settings: Settings, held: Sequence[Held]) -> C
         return Beats(lost=frozenset(lost), cancelled=frozenset(cancelled), orders=given)
 
     lease_ms = in_ms(settings.lease_s)
-    return Call("beat", [worker, lease_ms, facts, lease_ms, *renewed(held)], parse)
+    return Call(
+        "beat", [worker, lease_ms, facts.model_dump_json(), lease_ms, *_pool(settings), *renewed(held)], parse
+    )
+
+
+def worker_ends(worker: str) -> Call[None]:
+    """A worker ends, holding nothing."""
+    return Call("worker_ends", [worker], lambda _: None)
+
+
+def _pool(settings: Settings) -> tuple[str, str]:
+    """A worker's, and what that serves."""
+    return settings.pool, " ".join(settings.serves)
 
 
 def renewed(held: Sequence[Held]) -> list[Argument]:
@@ -249,7 +267,7 @@ def release(job_id: int, token: str, *, stays: bool = False) -> Call[Finished]:
     """Give a job back without counting the attempt; one that was cancelled meanwhile ends. `stays`: no other
     server is to get it any more."""
     arguments: list[Argument] = [
-        *(job_id, token, GPU_QUEUE, CANCELLED.model_dump_json()),
+        *(job_id, token, GPU_QUEUES, CANCELLED.model_dump_json()),
         "1" if stays else "0",
     ]
     return Call("release", arguments, _finished("released"))
@@ -261,7 +279,7 @@ def cancel(job_id: int, tenant: str) -> Call[Finished]:
     def parse(reply: Reply) -> Finished:
         if not reply:
             raise JobNotFound(NOT_FOUND)
-        return Finished(is_mine=not JobState(reply[0]).is_terminal, bell_wanted=bool(int(reply[1])))
+        return Finished(is_mine=not JobState(reply[0]).is_terminal, bells=tuple(reply[1]))
 
     return Call("cancel", [job_id, tenant, CANCELLED.model_dump_json(), WEBHOOK_QUEUE], parse)
 
@@ -270,10 +288,8 @@ def sweep(settings: Settings) -> Call[Sweep]:
     """Take back expired leases, end what is overdue, and tell which bells are wanted."""
 
     def parse(reply: Reply) -> Sweep:
-        requeued, failed, cancelled, overdue, gpu, webhook = map(int, reply)
-        return Sweep(
-            requeued, failed, cancelled, overdue, gpu_bell_wanted=bool(gpu), webhook_bell_wanted=bool(webhook)
-        )
+        requeued, failed, cancelled, overdue, bells = reply
+        return Sweep(int(requeued), int(failed), int(cancelled), int(overdue), tuple(bells))
 
     limit = settings.max_attempts
     worn_out = Outcome(reason=f"Every worker that tried this job vanished ({limit} attempts).")
@@ -282,7 +298,7 @@ def sweep(settings: Settings) -> Call[Sweep]:
     arguments: list[Argument] = [
         limit,
         *(outcome.model_dump_json() for outcome in (worn_out, CANCELLED, overdue)),
-        *(GPU_QUEUE, WEBHOOK_QUEUE),
+        *(GPU_QUEUES, WEBHOOK_QUEUE),
         *(SWEEP_BATCH, in_ms(settings.lease_s), in_ms(without_sweeps_s)),
     ]
     return Call("sweep", arguments, parse)
@@ -327,7 +343,7 @@ def _too_long_a_wait(wait_s: float, most_s: float) -> QueueFull:
     )
 
 
-def read_claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = False) -> Claim:
+def read_claim(token: str, reply: Reply, *, bells: Bells = ()) -> Claim:
     job_id, tenant, attempts, spec = reply[:4]
     return Claim(
         job_id=int(job_id),
@@ -335,8 +351,7 @@ def read_claim(token: str, reply: Reply, *, bell_wanted: bool, is_alone: bool = 
         tenant=tenant,
         attempts=int(attempts),
         spec=spec_from_json(spec),
-        bell_wanted=bell_wanted,
-        is_alone=is_alone,
+        bells=bells,
     )
 
 
@@ -345,7 +360,7 @@ def _hashed(idempotency_key: str) -> str:
 
 
 def _finished(word: str) -> Callable[[Reply], Finished]:
-    return lambda reply: Finished(is_mine=reply[0] == word, bell_wanted=bool(int(reply[1])))
+    return lambda reply: Finished(is_mine=reply[0] == word, bells=tuple(reply[1]))
 
 
 def _eta_s(progress: float, running_ms: float, backlog_ms: float) -> float:

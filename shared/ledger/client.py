@@ -10,9 +10,6 @@ import time
 from importlib.resources import files
 from typing import Any, TypeVar
 
-import redis
-import redis.asyncio
-from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.commands.core import AsyncScript, Script
@@ -24,6 +21,7 @@ from redis.retry import Retry
 from shared.errors import LedgerUnavailable
 from shared.ledger.calls import Call
 from shared.ledger.soundness import flaws
+from shared.redis_servers import close, close_async, connected, connected_async
 
 PREFIX = "pw:"
 DONE_CHANNEL = PREFIX + "done"
@@ -88,7 +86,7 @@ class Ledger:
     """For threads: the GPU worker's slots, the dispatcher, the sweeper."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis = redis.Redis.from_url(redis_url, retry=Retry(_BACKOFF, _REPEATS), **_OPTIONS)
+        self._redis = connected(redis_url, retry=Retry(_BACKOFF, _REPEATS), **_OPTIONS)
         self._scripts: dict[str, Script] = {}
         self._clock = ServersClock()
 
@@ -114,21 +112,20 @@ class Ledger:
         return script(keys=keys, args=list(call.arguments))
 
     def close(self) -> None:
-        self._redis.close()
+        close(self._redis)
 
 
 class AsyncLedger:
     """For the gateway's event loop."""
 
     def __init__(self, redis_url: str) -> None:
-        pool = BlockingConnectionPool.from_url(
+        self.redis = connected_async(
             redis_url,
-            max_connections=MOST_CONNECTIONS,
-            timeout=SOCKET_TIMEOUT_S,
+            most_connections=MOST_CONNECTIONS,
+            wait_s=SOCKET_TIMEOUT_S,
             retry=AsyncRetry(_BACKOFF, _REPEATS),
             **_OPTIONS,
         )
-        self.redis = redis.asyncio.Redis.from_pool(pool)
         self._scripts: dict[str, AsyncScript] = {}
         self._clock = ServersClock()
 
@@ -163,7 +160,7 @@ class AsyncLedger:
             raise LedgerUnavailable(UNAVAILABLE) from exc
 
     async def close(self) -> None:
-        await self.redis.aclose()
+        await close_async(self.redis)
 
 
 def _in_time(call: Call[T], reply: Any) -> Any:

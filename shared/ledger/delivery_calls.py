@@ -8,7 +8,7 @@ from typing import Literal
 
 from shared.broker import WEBHOOK_QUEUE
 from shared.errors import BadRequest, JobNotFound
-from shared.ledger.calls import NOT_FOUND, Argument, Call, Reply, in_ms
+from shared.ledger.calls import NOT_FOUND, Argument, Bells, Call, Reply, in_ms
 from shared.settings import Settings
 
 LEASE_MARGIN_S = 10.0
@@ -30,7 +30,9 @@ class Delivery:
     token: str
     receiver: str
     attempts: int
-    bell_wanted: bool
+    bells: Bells
+    owed_s: float
+    """Since the job ended, by Redis' clock."""
 
 
 class DeliveryState(StrEnum):
@@ -84,7 +86,7 @@ class DeadLetters:
 @dataclass(frozen=True)
 class Replayed:
     count: int
-    bell_wanted: bool
+    bells: Bells
 
 
 def claim_delivery(token: str, settings: Settings, occupied: Collection[str] = ()) -> Call[Delivery | None]:
@@ -93,8 +95,15 @@ def claim_delivery(token: str, settings: Settings, occupied: Collection[str] = (
     def parse(reply: Reply) -> Delivery | None:
         if not reply:
             return None
-        job_id, receiver, attempts, bell = reply
-        return Delivery(int(job_id), token, receiver, int(attempts), bell_wanted=bool(int(bell)))
+        job_id, receiver, attempts, bells, owed_ms = reply
+        return Delivery(
+            job_id=int(job_id),
+            token=token,
+            receiver=receiver,
+            attempts=int(attempts),
+            bells=tuple(bells),
+            owed_s=_seconds(owed_ms),
+        )
 
     lease_ms = in_ms(settings.webhook_timeout_s + LEASE_MARGIN_S)
     arguments: list[Argument] = [token, lease_ms, WEBHOOK_QUEUE, MOST_ATTEMPTS, *occupied]
@@ -157,7 +166,7 @@ def replay(job_id: int, tenant: str) -> Call[Replayed]:
     """
 
     def parse(reply: Reply) -> Replayed:
-        return Replayed(1, bell_wanted=bool(int(_owed(reply)[1])))
+        return Replayed(1, tuple(_owed(reply)[1]))
 
     return Call("replay", [job_id, tenant, secrets.token_hex(8), WEBHOOK_QUEUE], parse)
 
@@ -169,8 +178,8 @@ def replay_dead(tenant: str, asked: str) -> Call[Replayed]:
     """
 
     def parse(reply: Reply) -> Replayed:
-        count, bell = map(int, reply)
-        return Replayed(count, bool(bell))
+        count, bells = reply
+        return Replayed(int(count), tuple(bells))
 
     return Call("replay_dead", [tenant, asked, WEBHOOK_QUEUE, REPLAY_BATCH], parse)
 

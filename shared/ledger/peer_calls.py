@@ -6,6 +6,7 @@ from typing import Any
 
 from shared.jobs import AnySpec, JobState, spec_from_json
 from shared.ledger.calls import Argument, Call, Claim, Held, Reply, in_ms, read_claim, renewed
+from shared.ledger.worker_facts import WorkerFacts
 from shared.settings import Settings
 
 MOST_LEAVERS = 64
@@ -32,8 +33,8 @@ class ServerLoad:
     pace_ms: float | None
     job_pace_ms: float | None
     open_jobs: int
-    workers: tuple[str, ...]
-    """What each worker that beats says of itself, in JSON."""
+    workers: tuple[WorkerFacts, ...]
+    """Those that beat."""
     leavers: tuple[Leaver, ...]
     """The first of them, in order."""
     leavers_behind: int
@@ -42,13 +43,14 @@ class ServerLoad:
 
 def load(most_leavers: int = MOST_LEAVERS) -> Call[ServerLoad]:
     def parse(reply: Any) -> ServerLoad:
-        work_left, pace, job_pace, open_jobs, may_leave, workers, leavers = reply
+        work, pace, job_pace, open_jobs, may_leave, facts, leavers = reply
+        workers = tuple(WorkerFacts.model_validate_json(each) for each in facts)
         return ServerLoad(
-            work_left=float(work_left),
+            work_left=max(0.0, float(work) - sum(each.work_done for each in workers)),
             pace_ms=float(pace) if pace else None,
             job_pace_ms=float(job_pace) if job_pace else None,
             open_jobs=int(open_jobs),
-            workers=tuple(workers),
+            workers=workers,
             leavers=tuple(
                 Leaver(int(job_id), int(cost), model, peer, spec_from_json(spec))
                 for job_id, cost, model, peer, spec in leavers
@@ -63,7 +65,7 @@ def give(job_id: int, gateway: str, token: str, peer: str, settings: Settings) -
     """Lease a job that waits to a gateway that gives it to a peer; None if it waits no longer."""
 
     def parse(reply: Reply) -> Claim | None:
-        return read_claim(token, reply, bell_wanted=False) if reply else None
+        return read_claim(token, reply) if reply else None
 
     arguments: list[Argument] = [job_id, gateway, token, in_ms(settings.lease_s), peer]
     return Call("give", arguments, parse, is_perishable=True)

@@ -19,6 +19,11 @@ class Uploader:
         self._waiting = 0
         self._rounds = Rounds("upload", every_s, self._upload)
 
+    @property
+    def waiting(self) -> int:
+        """How many files waited when it last looked: some seconds ago, at most."""
+        return self._waiting
+
     def start(self) -> None:
         self._rounds.start()
 

@@ -143,7 +143,7 @@ def _tiny_model() -> Path:
 
 
 def _worker(keeper: Keeper, index: int, app: str, settings: Settings, folder: Path) -> Member:
-    words = commands.gpu_worker(index, settings.slots).words
+    words = commands.gpu_worker(index, settings.slots, settings.pool).words
     words = tuple(app if word == WORKER else word for word in words)
     log = folder / f"worker{index}.log"
     return keeper.add(log.stem, forked(words, environment_of(settings), log))

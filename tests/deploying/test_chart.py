@@ -112,17 +112,19 @@ def test_a_switch_adds_and_takes_away_its_object(switch: str) -> None:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_has_as_many_gpus_as_it_says(file: Path) -> None:
+    rendered = render(example(file))
     workers = [
         each
-        for each in render(example(file)).of_kind("Deployment")
+        for each in rendered.of_kind("Deployment")
         if each["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"
     ]
+    scaled = rendered.of_kind("ScaledObject")
+    most = {each["spec"]["scaleTargetRef"]["name"]: each["spec"]["maxReplicaCount"] for each in scaled}
     gpus = 0
     for worker in workers:
         limits = worker["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
-        gpus += worker["spec"]["replicas"] * sum(
-            count for name, count in limits.items() if name.startswith("nvidia.com/")
-        )
+        replicas = worker["spec"].get("replicas") or most[worker["metadata"]["name"]]
+        gpus += replicas * sum(count for name, count in limits.items() if name.startswith("nvidia.com/"))
 
     assert gpus == {"one-gpu": 1, "eight-gpus": 8, "two-hundred-gpus": 200}[file.stem]
 

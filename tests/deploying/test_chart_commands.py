@@ -3,17 +3,17 @@
 from collections.abc import Callable
 
 import pytest
-from deploy.process import process
 
 from deploy import commands
 from deploy.commands import Command
+from deploy.process import process
 from shared.settings import Settings
 from tests.support.chart import ALL, environment_in, joined, main_container, render
 
 BECOMES: dict[str, Callable[[Settings], Command]] = {
     "gateway": lambda _: commands.gateway(),
-    "worker-gpu": lambda settings: commands.gpu_worker(0, settings.slots),
-    "worker-cpu": lambda settings: commands.gpu_worker(0, settings.slots),
+    "worker-gpu": lambda settings: commands.gpu_worker(0, settings.slots, settings.pool),
+    "worker-cpu": lambda settings: commands.gpu_worker(0, settings.slots, settings.pool),
     "dispatcher": lambda settings: commands.dispatcher(settings.deliveries_at_once),
     "flower": lambda _: commands.flower("0.0.0.0", 5555),
 }

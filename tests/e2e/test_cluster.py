@@ -16,11 +16,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.demo.judge import judge
 from deploy.ports import free_port
-from shared.settings import DEMO
+from shared.settings import DEMO, Settings
 from tests.support.clients import a_png, in_base64
+from tests.support.known_metrics import known_metrics
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import (
     LocalCluster,
@@ -216,16 +218,75 @@ def test_any_other_process_that_dies_is_restarted(
     wait_until(lambda: receiver.requests, within_s=30)
 
 
-def test_flower_shows_the_workers(cluster: LocalCluster) -> None:
-    port = next(
-        word.split("=")[1] for word in cluster.process("flower").cmdline() if word.startswith("--port=")
-    )
+def ask_flower(cluster: LocalCluster, path: str) -> dict[str, dict[str, Any]]:
+    words = cluster.process("flower").cmdline()
+    (port,) = (word.removeprefix("--port=") for word in words if word.startswith("--port="))
+    answer: dict[str, dict[str, Any]] = httpx.get(f"http://127.0.0.1:{port}/api/{path}", timeout=20).json()
+    return answer
 
-    def nodes() -> set[str]:
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/workers", params={"refresh": "1"}, timeout=20)
-        return {name.split("@")[0] for name in answer.json()}
 
-    wait_until(lambda: {"gpu0", "dispatcher"} <= nodes(), within_s=30)
+def test_flower_shows_the_workers_and_their_slots(cluster: LocalCluster) -> None:
+    def slots() -> dict[str, Any]:
+        nodes = ask_flower(cluster, "workers?refresh=1")
+        pools = {name.split("@")[0]: node.get("stats", {}).get("pool", {}) for name, node in nodes.items()}
+        return {name: pool.get("max-concurrency") for name, pool in pools.items()}
+
+    settings = Settings()
+    expected = {"gpu0": settings.slots, "dispatcher": settings.deliveries_at_once}
+    wait_until(lambda: slots() == expected, within_s=30)
+
+
+def test_flower_shows_a_job_and_its_webhook_by_the_jobs_id_and_nothing_of_what_is_in_them(
+    cluster: LocalCluster, receiver: Receiver
+) -> None:
+    job_id = text2img(cluster, webhook=receiver.url, num_inference_steps=2, track_id="order-8")["id"]
+    job, webhook = f"job-{job_id}", f"webhook-{job_id}"
+
+    def tasks() -> dict[str, dict[str, Any]]:
+        return ask_flower(cluster, "tasks")
+
+    wait_until(lambda: {job, webhook} <= {key for key, task in tasks().items() if task["state"] == "SUCCESS"})
+
+    shown = tasks()
+    said = {"job": job_id, "kind": "text2img", "model": "demo", "attempt": 1}
+    assert shown[job]["kwargs"] == repr(said)
+    assert (shown[job]["result"], shown[job]["worker"].split("@")[0]) == ("succeeded", "gpu0")
+    assert shown[webhook]["kwargs"] == repr({"job": job_id, "attempt": 1})
+    assert (shown[webhook]["result"], shown[webhook]["worker"].split("@")[0]) == ("delivered", "dispatcher")
+    assert not [key for key in shown if not key.startswith(("job-", "webhook-"))]  # a doorbell is none
+    for secret in (body()["prompt"], receiver.url, "order-8", "default"):
+        assert secret not in json.dumps(shown)
+    assert set(ask_flower(cluster, f"tasks?search=kwargs:job={job_id}")) == {job, webhook}
+
+
+def test_prometheus_is_told_where_each_process_is_measured(cluster: LocalCluster) -> None:
+    targets = json.loads((cluster.data_dir / "prometheus-targets.json").read_text())
+
+    found = {target["labels"]["process"]: target["targets"] for target in targets}
+    assert set(found) == {"gateway", "dispatcher", "gpu-worker"}
+    for process, words in (("dispatcher", "worker.dispatcher.app"), ("gpu-worker", "worker.gpu.app")):
+        (target,) = found[process]
+        port = cluster.process(words).environ()["PRINTWORKS_METRICS_PORT"]
+        assert target == f"127.0.0.1:{port}"
+
+
+def test_a_scrape_of_all_processes_finds_every_metric_that_dashboards_and_alerts_may_name(
+    cluster: LocalCluster,
+) -> None:
+    text2img(cluster, num_inference_steps=2)
+    targets = json.loads((cluster.data_dir / "prometheus-targets.json").read_text())
+
+    found: set[str] = set()
+    for (address,) in (target["targets"] for target in targets):
+        text = httpx.get(f"http://{address}/metrics").text
+        for family in text_string_to_metric_families(text):
+            is_counter, is_histogram = family.type == "counter", family.type == "histogram"
+            ends = ["_total"] if is_counter else ["_bucket", "_sum", "_count"] if is_histogram else [""]
+            found |= {family.name + end for end in ends}
+
+    assert set(known_metrics()) - {"up"} <= found
+    ours = {name for name in found if name.startswith("printworks_")}
+    assert ours <= set(known_metrics())
 
 
 def test_without_waiting_time_it_answers_processing_a_restart_continues_the_jobs_and_nothing_outlives_either(

@@ -64,7 +64,9 @@ def test_the_readmes_picture_was_made_by_the_demo_model() -> None:
     assert (made.colour, made.background, made.shape) == ("red", "blue", "circle")
 
 
-@pytest.mark.parametrize("target", ["run", "run-cluster", "demo", "test", "check", "bench", "setup", "help"])
+@pytest.mark.parametrize(
+    "target", ["run", "run-cluster", "worker", "demo", "test", "check", "bench", "setup", "help"]
+)
 def test_make_lists_its_targets(target: str) -> None:
     listed = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
 

@@ -82,7 +82,7 @@ def test_no_field_makes_a_header_or_an_error(door: Door, field: str, text: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["Idempotency-Key", "User-Agent", "X-Request-Id", "Referer", "Origin", "key"]
+    "name", ["Idempotency-Key", "User-Agent", "X-Request-Id", "Referer", "Origin", "key", "traceparent"]
 )
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_no_header_makes_another(door: Door, name: str, text: str) -> None:
@@ -162,5 +162,8 @@ def test_the_log_stays_one_object_a_line(door: Door) -> None:
     for text in TEXTS.values():
         door.post("text2img", key=USER, **(PAINTING | {"prompt": text, "track_id": text[:900]}))
         exchange(door.url, f"/{FORGED}", method="GET", headers=(("User-Agent", text.encode()),))
+        for name in ("traceparent", "tracestate"):
+            traced = (("traceparent", f"00-{'1' * 32}-{'2' * 16}-01".encode()), (name, text.encode()[:500]))
+            exchange(door.url, f"/{FORGED}", method="GET", headers=traced)
 
     assert forged_lines(door.log, "gateway") == []

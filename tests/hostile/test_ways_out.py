@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import redis
+from prometheus_client import CollectorRegistry
 
 from api.intake import Intake
 from api.wire.requests import GivenPicture, LoadModel, LoadTerms
 from shared import ledger
-from shared.broker import Bell, make_celery
+from shared.broker import DELIVER_TASK, Bell, make_celery
 from shared.errors import BadPicture, BadRequest
 from shared.jobs import JobState, LoadSpec, Outcome, Role, Webhook
 from shared.ledger import Ledger
@@ -26,7 +27,9 @@ from tests.support.installing import Workshop
 from tests.support.internet import PUBLIC, Internet, running_internet
 from tests.support.jobs import make_key, make_spec
 from tests.support.serving import Handler
+from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.sender import Sender
+from worker.task_events import TaskEvents
 
 HASTE = Patience(connect_s=2, read_s=2, attempts=1)
 SENTENCE = re.compile(
@@ -167,7 +170,8 @@ def worlds(
 ) -> Iterator[Worlds]:
     reached, leads = internet
     folder = tmp_path_factory.mktemp("world")
-    store, bell = Ledger(module_redis_url), Bell(make_celery(module_redis_url, "tests"))
+    app = make_celery(module_redis_url, "tests")
+    store, bell, events = Ledger(module_redis_url), Bell(app), TaskEvents(app, DELIVER_TASK, "tests")
     made: dict[Sequence[str], World] = {}
 
     def world(allowed: Sequence[str]) -> World:
@@ -176,12 +180,13 @@ def worlds(
             changes = {"redis_url": module_redis_url, "webhook_schedule_s": (0.0,), "input_timeout_s": 5.0}
             settings = workshop.settings.model_copy(update=changes)
             intake = Intake(settings, FolderStorage(settings.data_dir, 60))
-            sender = Sender(settings, store, bell)
+            sender = Sender(settings, store, bell, DeliveryMetrics(CollectorRegistry()), events)
             made[allowed] = World(reached, settings, workshop, store, intake, sender, leads)
         return made[allowed]
 
     yield world
     bell.close()
+    events.close()
     store.close()
 
 

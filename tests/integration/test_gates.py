@@ -143,7 +143,9 @@ def test_a_job_that_is_overdue_fails_with_a_reason_whether_it_waits_or_runs(
         assert job.state is JobState.FAILED
         assert job.outcome is not None
         assert "its deadline" in job.outcome.reason
-    beats = store.run(ledger.beat("worker", "{}", settings, [Held(running, claimed.token, 0.5)]))
+    beats = store.run(
+        ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(running, claimed.token, 0.5)])
+    )
     assert beats.lost == {claimed.token}
     late = store.run(ledger.finish(running, claimed.token, JobState.SUCCEEDED, Outcome()))
     assert not late.is_mine
@@ -262,6 +264,8 @@ def test_a_server_that_runs_out_of_memory_refuses_jobs_and_keeps_room_to_end_tho
     small: tuple[Ledger, redis.Redis], settings: Settings
 ) -> None:
     store, raw = small
+    first = accept(store, settings)  # the scripts take memory too, once
+    store.run(ledger.finish(first, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
     raw.config_set("maxmemory", used_bytes(raw) + 2_000_000)
     accepted = []
 
@@ -289,7 +293,7 @@ def test_jobs_end_even_where_others_have_filled_the_memory_to_the_last_byte(
         raw.set("anything", "more")
 
     claimed = claim(store, settings)
-    store.run(ledger.beat("worker", "{}", settings, [Held(job_id, claimed.token, 0.5)]))
+    store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(job_id, claimed.token, 0.5)]))
     store.run(ledger.sweep(settings))
     store.run(ledger.finish(job_id, claimed.token, JobState.SUCCEEDED, Outcome()))
 

@@ -365,8 +365,8 @@ def test_metrics_tell_of_requests_and_of_the_cluster(client: httpx.Client) -> No
 
     text = client.get("/metrics").text
 
-    assert 'printworks_jobs_accepted_total{kind="text2img"} 1.0' in text
-    assert 'printworks_jobs{state="queued"} 1.0' in text
+    assert 'printworks_jobs_accepted_total{endpoint="text2img",model="demo"} 1.0' in text
+    assert 'printworks_jobs{model="demo",state="queued"} 1.0' in text
     assert f'printworks_requests_total{{route="{ROOT}/text2img",status="200"}} 1.0' in text
 
 

@@ -12,12 +12,14 @@ import pytest
 import redis
 
 from shared import ledger
+from shared.broker import GENERATE_TASK, make_celery
 from shared.errors import LedgerUnavailable
 from shared.ledger import AsyncLedger, Ledger
 from shared.ledger.client import PERISHES_S, SOCKET_TIMEOUT_S
 from shared.settings import Settings
 from tests.support.jobs import accepting
 from tests.support.processes import running_redis
+from worker.task_events import MOST_WAITING, TaskEvents
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,21 @@ def test_when_the_servers_clock_was_set_calls_go_on(store: Ledger, settings: Set
     store._clock.set(1_000_000_000, 0)  # as if it had been 2001 a moment ago
 
     assert store.run(accepting(settings)).is_new
+
+
+def test_a_slot_never_waits_for_flower_to_be_told(server: Server) -> None:
+    events = TaskEvents(make_celery(server.url, "tests"), GENERATE_TASK, "tests")
+
+    def tell() -> None:
+        for number in range(MOST_WAITING):
+            events.started(f"job-{number}", job=number)
+
+    slot = threading.Thread(target=tell, daemon=True)
+    server.hang()
+    try:
+        slot.start()
+        slot.join(5)
+        assert not slot.is_alive()
+    finally:
+        server.go_on()
+        events.close()

@@ -141,7 +141,9 @@ def test_a_suspect_is_made_alone_at_home(store: Ledger, settings: Settings) -> N
 def test_how_far_jobs_are_is_told_to_their_tenant_only(store: Ledger, settings: Settings) -> None:
     queued, running = accept(store, settings), accept(store, settings)
     claimed = claim(store, settings)
-    store.run(ledger.beat("worker", "{}", settings, [Held(claimed.job_id, claimed.token, 0.5)]))
+    store.run(
+        ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(claimed.job_id, claimed.token, 0.5)])
+    )
 
     assert store.run(ledger.states([queued, running, 999], "tenant")) == {
         claimed.job_id: (JobState.RUNNING, 0.5),

@@ -8,6 +8,7 @@ import redis
 
 from deploy.ports import free_port
 from shared import ledger
+from shared.broker import WEBHOOK_QUEUE, gpu_queue
 from shared.errors import IdempotencyConflict, JobNotFound, LedgerUnavailable
 from shared.jobs import Job, JobState, Outcome
 from shared.ledger import AsyncLedger, Held, Ledger
@@ -31,6 +32,28 @@ def test_a_job_goes_from_accepted_to_succeeded(store: Ledger, settings: Settings
     assert store.run(ledger.finish(job_id, claimed.token, JobState.SUCCEEDED, outcome)).is_mine
     job = store.run(ledger.read(job_id, "tenant"))
     assert (job.state, job.outcome, job.spec) == (JobState.SUCCEEDED, outcome, claimed.spec)
+
+
+def test_a_claim_tells_how_long_the_job_has_waited_by_redis_clock(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    job_id = accept(store, settings)
+    raw.hincrby(f"pw:job:{job_id}", "created_ms", -90_000)
+
+    assert 90 <= claim(store, settings).waited_s < 100
+
+
+def test_a_delivery_tells_how_long_it_is_owed_by_redis_clock(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+    raw.hincrby(f"pw:job:{job_id}", "finished_ms", -90_000)
+
+    delivery = store.run(ledger.claim_delivery("token", settings))
+
+    assert delivery is not None
+    assert 90 <= delivery.owed_s < 100
 
 
 def test_the_same_idempotency_key_makes_one_job_and_another_body_is_refused(
@@ -66,7 +89,9 @@ def test_a_beat_keeps_a_lease_that_would_have_expired(store: Ledger, settings: S
     job_id = accept(store, settings)
     claimed = claim(store, settings.model_copy(update={"lease_s": 0.0}))
 
-    beats = store.run(ledger.beat("worker", "{}", settings, [Held(job_id, claimed.token, 0.25)]))
+    beats = store.run(
+        ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(job_id, claimed.token, 0.25)])
+    )
 
     assert beats.lost == frozenset()
     assert store.run(ledger.sweep(settings)).requeued == 0
@@ -108,7 +133,9 @@ def test_cancelling_a_queued_job_ends_it_and_a_running_one_hears_of_it_at_its_be
         assert store.run(ledger.cancel(job_id, "tenant")).is_mine
 
     assert store.run(ledger.read(queued, None)).state is JobState.CANCELLED
-    beats = store.run(ledger.beat("worker", "{}", settings, [Held(running, claimed.token, 0.0)]))
+    beats = store.run(
+        ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(running, claimed.token, 0.0)])
+    )
     assert beats.cancelled == {claimed.token}
     assert not store.run(ledger.cancel(queued, "tenant")).is_mine
 
@@ -131,7 +158,7 @@ def test_a_worker_that_holds_a_job_twice_hears_which_lease_is_lost(store: Ledger
 
     held = [Held(job_id, token, 0.0) for token in ("old", "new")]
 
-    assert store.run(ledger.beat("worker", "{}", settings, held)).lost == {"old"}
+    assert store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, held)).lost == {"old"}
 
 
 def test_a_delivery_whose_record_is_gone_ends_without_an_error(
@@ -240,23 +267,27 @@ def test_a_loaded_model_goes_first_only_within_the_slack(store: Ledger, settings
 def test_bells_are_wanted_only_while_work_waits_unheard(
     store: Ledger, settings: Settings, raw: redis.Redis
 ) -> None:
-    def accepted() -> bool:
-        return store.run(accepting(settings)).bell_wanted
+    def bells() -> tuple[str, ...]:
+        return store.run(accepting(settings)).bells
 
-    assert accepted()
-    raw.lpush("gpu", "a bell")
-    assert not accepted()
-    raw.delete("gpu")
-    assert store.run(ledger.sweep(settings)).gpu_bell_wanted
-    assert claim(store, settings).bell_wanted
-    assert not claim(store, settings).bell_wanted
-    assert not store.run(ledger.sweep(settings)).gpu_bell_wanted
+    queue = gpu_queue(settings.pool)
+    assert bells() == (), "nobody would hear it"
+    store.run(ledger.beat("a worker", ledger.WorkerFacts(), settings, []))
+    assert bells() == (queue,)
+    raw.lpush(queue, "a bell")
+    assert bells() == ()
+    raw.delete(queue)
+    assert store.run(ledger.sweep(settings)).bells == (queue,)
+    assert claim(store, settings).bells == (queue,)
+    assert claim(store, settings).bells == (queue,)
+    assert claim(store, settings).bells == ()
+    assert store.run(ledger.sweep(settings)).bells == ()
 
 
 def test_a_delivery_is_due_again_when_its_dispatcher_vanishes(store: Ledger, settings: Settings) -> None:
     job_id = accept(store, settings, webhook="http://receiver.test/")
     finished = store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
-    assert finished.bell_wanted
+    assert finished.bells == (WEBHOOK_QUEUE,)
 
     vanishing = settings.model_copy(update={"webhook_timeout_s": -10.0})
     first = store.run(ledger.claim_delivery("first", vanishing))
@@ -296,7 +327,7 @@ def test_the_eta_is_that_of_the_backlog_and_then_of_the_jobs_own_speed(
 
     token = claim(store, settings).token
     raw.hincrby(f"pw:job:{job_id}", "started_ms", -3000)
-    store.run(ledger.beat("worker", "{}", settings, [Held(job_id, token, 0.75)]))
+    store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, [Held(job_id, token, 0.75)]))
 
     assert store.run(ledger.read(job_id, None)).eta_s == pytest.approx(1.0, abs=0.2)
 

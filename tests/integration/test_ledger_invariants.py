@@ -146,6 +146,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             state = self._state(job_id)
             assert (job_id in ready) == (state is JobState.QUEUED)
             assert (job_id in leases) == (state is JobState.RUNNING)
+        assert set(ready) == set(map(int, self.redis.zrange("pw:queued", 0, -1)))
         assert set(ready) | leases == set(map(int, self.redis.zrange("pw:open", 0, -1)))
 
     @invariant()
@@ -186,6 +187,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         heads = dict(self.redis.zrange("pw:heads", 0, -1, withscores=True))
         first = {m: self.redis.zrange(f"pw:ready:{m}", 0, 0, withscores=True) for m in MODELS}
         assert heads == {model: head[0][1] for model, head in first.items() if head}
+        for model in MODELS:
+            waiting = self.redis.zrange(f"pw:ready:{model}", 0, -1)
+            work_waiting = sum(self.known[int(job_id)].cost for job_id in waiting)
+            assert int(self.redis.hget("pw:ready_work", model) or 0) == work_waiting
         open_jobs = [known for known in self.known.values() if known.ended_as is None]
         assert int(self.redis.get("pw:backlog") or 0) == sum(known.cost for known in open_jobs)
         work: Counter[str] = Counter()
@@ -276,7 +281,9 @@ class LedgerMachine(DeliveryMachine):
     @rule(claim=claims, expires=st.booleans())
     def beat(self, claim: Claim, expires: bool) -> None:
         held = [Held(claim.job_id, claim.token, 0.5)]
-        beats = self.store.run(ledger.beat("worker", "{}", self.hasty if expires else self.patient, held))
+        beats = self.store.run(
+            ledger.beat("worker", ledger.WorkerFacts(), self.hasty if expires else self.patient, held)
+        )
         assert (claim.token in beats.lost) == (not self._holds(claim))
 
     @rule(claim=claims, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))

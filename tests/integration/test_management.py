@@ -59,7 +59,7 @@ def any_client(module_redis_url: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def orders_given(store: Ledger, settings: Settings) -> dict[str, int]:
-    return store.run(ledger.beat("worker", "{}", settings, [])).orders
+    return store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, [])).orders
 
 
 def test_system_details_tell_of_models_and_of_the_wait(any_client: httpx.Client) -> None:
@@ -163,16 +163,16 @@ def test_a_worker_restarts_once_for_each_order_when_it_is_its_turn(order: Order)
 def test_workers_restart_a_quarter_at_a_time(store: Ledger, settings: Settings) -> None:
     names = [f"worker-{i}" for i in range(8)]
     for name in names:
-        store.run(ledger.beat(name, "{}", settings, []))
+        store.run(ledger.beat(name, ledger.WorkerFacts(), settings, []))
 
     first = [name for name in names if store.run(ledger.take_turn(name, settings))]
-    store.run(ledger.beat("worker-0-again", "{}", settings, []))  # the first one is back
+    store.run(ledger.beat("worker-0-again", ledger.WorkerFacts(), settings, []))  # the first one is back
     second = [name for name in names[2:] if store.run(ledger.take_turn(name, settings))]
 
     assert (first, second) == (["worker-0", "worker-1"], ["worker-2"])
 
 
 def test_a_lone_worker_may_restart(store: Ledger, settings: Settings) -> None:
-    store.run(ledger.beat("worker", "{}", settings, []))
+    store.run(ledger.beat("worker", ledger.WorkerFacts(), settings, []))
 
     assert store.run(ledger.take_turn("worker", settings))

@@ -247,7 +247,7 @@ def load_spec(model_id: str = "loaded") -> LoadSpec:
 def test_a_load_is_no_slots_work_and_rings_no_bell(store: Ledger, settings: Settings) -> None:
     accepted = store.run(ledger.accept(load_spec(), make_key(), settings, idempotency_key=None, digest=""))
 
-    assert not accepted.bell_wanted
+    assert not accepted.bells
     assert store.run(ledger.stats()).queued == 0
     assert store.run(ledger.claim("worker", "token", settings, ())) is None
     claim = store.run(ledger.claim_load("worker", "token", settings))
@@ -402,7 +402,7 @@ def test_no_version_of_the_registry_comes_twice_even_if_redis_has_forgotten_some
 
 def test_a_worker_that_asks_for_its_turn_again_has_it_still(store: Ledger, settings: Settings) -> None:
     for name in ("one", "two"):
-        store.run(ledger.beat(name, "{}", settings, []))
+        store.run(ledger.beat(name, ledger.WorkerFacts(), settings, []))
 
     assert [store.run(ledger.take_turn(name, settings)) for name in ("one", "one", "two")] == [
         *(True, True, False)
@@ -439,7 +439,7 @@ def test_the_wait_that_is_told_is_about_the_one_that_comes(store: Ledger, settin
     """Ten jobs of equal cost on one worker, which has done half of the first one in a second."""
     for _ in range(10):
         accept(store, settings)
-    before_anything_ran = store.run(ledger.stats()).backlog_s
+    before_anything_ran = store.run(ledger.census()).wait_s
     assert before_anything_ran > 0
     claim = store.run(ledger.claim("worker", "token", settings, ()))
     assert claim is not None
@@ -447,10 +447,15 @@ def test_the_wait_that_is_told_is_about_the_one_that_comes(store: Ledger, settin
         started = int(client.hget(f"pw:job:{claim.job_id}", "started_ms") or 0)
         client.hset(f"pw:job:{claim.job_id}", "started_ms", started - 1000)
 
-    store.run(ledger.beat("worker", "{}", settings, [ledger.Held(claim.job_id, "token", 0.5)]))
-    half = store.run(ledger.stats()).backlog_s
-    store.run(ledger.beat("worker", "{}", settings, [ledger.Held(claim.job_id, "token", 0.9)]))
-    later = store.run(ledger.stats()).backlog_s
+    def tell(progress: float) -> None:
+        facts = ledger.WorkerFacts(jobs=ledger.held_jobs([(claim.spec, progress)]))
+        held = [ledger.Held(claim.job_id, "token", progress)]
+        store.run(ledger.beat("worker", facts, settings, held))
+
+    tell(0.5)
+    half = store.run(ledger.census()).wait_s
+    tell(0.9)
+    later = store.run(ledger.census()).wait_s
 
     assert half == pytest.approx(9.5 * 2, rel=0.1)
     assert later == pytest.approx(half * 9.1 / 9.5, rel=0.01)

@@ -105,7 +105,7 @@ def registered_anew(store: Ledger, settings: Settings, kind: ModelKind, model_id
 def submitted(store: Ledger, settings: Settings, snapshot: Snapshot, bell: Bell) -> int:
     wanted = ((ModelKind.CHECKPOINT, "demo"), (ModelKind.LORA, "style"))
     pins = {name_of(*each): snapshot.names[name_of(*each)] for each in wanted}
-    bell.ring("gpu")
+    bell.ring(["gpu.default"])
     return accept(store, settings, pins=pins, **FIELDS)
 
 

@@ -114,11 +114,11 @@ def files(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def uploading(spool: Spool, open_storage: Callable[[str], Storage]) -> Iterator[None]:
+def uploading(spool: Spool, open_storage: Callable[[str], Storage]) -> Iterator[Uploader]:
     uploader = Uploader(spool, open_storage, every_s=0.02)
     uploader.start()
     try:
-        yield
+        yield uploader
     finally:
         uploader.close()
 
@@ -245,6 +245,18 @@ def test_a_file_that_is_never_taken_holds_up_no_other(spool: Spool, error: Excep
         wait_until(lambda: spool.waiting() == 1)
 
     assert bucket.taken == names[1:]
+
+
+def test_the_uploader_tells_how_many_files_wait(spool: Spool) -> None:
+    names = [new_name() for _ in range(3)]
+    bucket = Bucket(*names[:2])
+
+    with uploading(spool, bucket.open) as uploader:
+        for name in names:
+            spool.keep(name, b"content", TARGET)
+        wait_until(lambda: uploader.waiting == 2 and bucket.taken == names[2:])
+        bucket.refused = ()
+        wait_until(lambda: uploader.waiting == 0)
 
 
 @pytest.mark.parametrize(

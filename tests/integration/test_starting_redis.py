@@ -1,5 +1,6 @@
 """A Redis that has only just been started."""
 
+import math
 from pathlib import Path
 
 import redis
@@ -32,3 +33,14 @@ def fill(server: EmbeddedRedis, log: Path) -> None:
             for number in range(KEYS):
                 pipeline.set(f"key {number}", "x")
             pipeline.execute()
+
+
+def test_why_a_server_is_waited_for_is_told_once() -> None:
+    told, looks = list[str](), iter(range(10))
+    nowhere = f"redis://:a-password@127.0.0.1:{free_port()}/0"
+
+    wait_for_redis(nowhere, math.inf, give_up=lambda: next(looks) > 5, tell=told.append)
+
+    (reason,) = told
+    assert reason.startswith("waiting for Redis: ")
+    assert "a-password" not in reason

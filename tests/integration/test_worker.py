@@ -17,7 +17,7 @@ import pytest
 
 from deploy import commands
 from shared import ledger
-from shared.broker import GPU_QUEUE, Bell, make_celery
+from shared.broker import Bell, gpu_queue, make_celery
 from shared.jobs import Job, JobState
 from shared.ledger import Ledger
 from shared.seeding import seed_registry
@@ -52,8 +52,7 @@ def bell(settings: Settings) -> Iterator[Bell]:
 def submit(store: Ledger, settings: Settings, bell: Bell, **spec: Any) -> int:
     pins = pin_everything(seed_registry(store, settings))
     accepted = store.run(accepting(settings, **({"pins": pins} | spec)))
-    if accepted.bell_wanted:
-        bell.ring(GPU_QUEUE)
+    bell.ring([gpu_queue(settings.pool)])
     return accepted.job_id
 
 
@@ -200,7 +199,7 @@ def test_a_model_that_cannot_be_read_ends_the_worker_with_a_reason(
     )
     log = tmp_path / "worker.log"
 
-    with forked(commands.gpu_worker(0, 1), broken, log) as worker:
+    with forked(commands.gpu_worker(0, 1, broken.pool), broken, log) as worker:
         assert worker.wait(60) == os.EX_SOFTWARE
 
     assert "Model demo can't be loaded" in log.read_text()

@@ -6,6 +6,7 @@ The first server has no GPU worker, so whatever may leave does; the second makes
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -377,6 +378,24 @@ def test_a_peer_that_cannot_be_one_is_refused_with_a_sentence_for_each_field(sec
         "name must be up to 64 letters, digits and . _ -, beginning with a letter or digit; "
         "url: a server's URL looks like https://images-2.example.com; peer_key is required"
     )
+
+
+def test_a_clients_trace_goes_on_at_the_server_that_makes_its_job(servers: Group, receiver: Receiver) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    fields = PICTURE | {"key": API_KEY, "webhook": receiver.url, "track_id": "order-7"}
+
+    said = httpx.post(
+        f"{servers.first.urls[0]}{ROOT}/text2img", json=fields, headers=headers, timeout=60
+    ).json()
+
+    lines = [line for server in servers.servers.values() for line in server.logs().splitlines()]
+    traced = [json.loads(line) for line in lines if trace_id in line]
+    told = Counter((line["event"], line.get("track_id")) for line in traced)
+    assert said["meta"]["server"] == "second"
+    assert told["job accepted", "order-7"] == told["job given to a peer", "order-7"] == 1
+    assert told["job accepted", None] == told["job started", None] == told["job finished", None] == 1
+    assert trace_id in wait_until(lambda: receiver.requests)[0].headers["traceparent"]
 
 
 @pytest.mark.parametrize("path", ["state", "jobs"])

@@ -42,7 +42,14 @@ EVERYTHING: Values = {
         },
     },
     "flower": {"enabled": True, "auth": {"value": "somebody:something"}},
-    "pools": [{"name": "gpu", "sharedMemory": "1Gi"}, {"name": "cpu", "gpu": {"count": 0}}],
+    "pools": [
+        {"name": "gpu", "sharedMemory": "1Gi", "autoscaling": {"enabled": True}},
+        {"name": "cpu", "gpu": {"count": 0}},
+    ],
+    "monitoring": {
+        "prometheusAddress": "http://prometheus:9090",
+        **{part: {"enabled": True} for part in ("monitors", "rules", "dashboards")},
+    },
 }
 """Every template that is off by default is on, together with LEAST."""
 NODE_CACHE: Values = {"models": {"cache": {"type": "hostPath"}}}

@@ -33,12 +33,14 @@ def running(
     log: Path,
     *,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
     stdin: bytes = b"",
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process while the block runs; prints its log if the block raises."""
+    """The process, in this folder, while the block runs; prints its log if the block raises."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),
+            cwd=folder,
             env=clean_environment() | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=output,
@@ -53,9 +55,12 @@ def running(
 
 
 @contextlib.contextmanager
-def forked(command: Command, settings: Settings, log: Path) -> Iterator[Forked]:
+def forked(
+    command: Command, settings: Settings, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Forked]:
     """The same of one of our own commands, without its imports, which take up to seven seconds."""
-    process = Forked(nursery().start(command.words, environment_of(settings), log))
+    whole = environment_of(settings) | dict(environment or {})
+    process = Forked(nursery().start(command.words, whole, log))
     with _ended(process, log):
         yield process
 
@@ -99,18 +104,18 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_gateway(settings: Settings, log: Path) -> Iterator[str]:
+def running_gateway(settings: Settings, log: Path, **environment: str) -> Iterator[str]:
     """A real gateway; yields its URL."""
-    with forked(commands.gateway(), settings, log):
+    with forked(commands.gateway(), settings, log, environment):
         url = f"http://127.0.0.1:{settings.port}"
         wait_until(lambda: _accepts(settings.port), within_s=60)
         yield url
 
 
 @contextlib.contextmanager
-def running_worker(settings: Settings, log: Path) -> Iterator[Forked]:
+def running_worker(settings: Settings, log: Path, **environment: str) -> Iterator[Forked]:
     """A real GPU worker that beats."""
-    with forked(commands.gpu_worker(0, settings.slots), settings, log) as process:
+    with forked(commands.gpu_worker(0, settings.slots, settings.pool), settings, log, environment) as process:
         store = Ledger(settings.redis_url)
         name = worker_name(process.pid)
         wait_until(lambda: name in store.run(ledger.stats()).workers, within_s=90)
@@ -119,8 +124,8 @@ def running_worker(settings: Settings, log: Path) -> Iterator[Forked]:
 
 
 @contextlib.contextmanager
-def running_dispatcher(settings: Settings, log: Path) -> Iterator[Forked]:
-    with forked(commands.dispatcher(settings.deliveries_at_once), settings, log) as process:
+def running_dispatcher(settings: Settings, log: Path, **environment: str) -> Iterator[Forked]:
+    with forked(commands.dispatcher(settings.deliveries_at_once), settings, log, environment) as process:
         wait_until(lambda: b"ready." in log.read_bytes(), within_s=60)
         yield process
 

@@ -17,7 +17,7 @@ def claim_of(
     def claim(occupied: Collection[str]) -> Delivery | None:
         if seen is not None:
             seen.append(occupied)
-        return None if receiver in occupied else Delivery(1, "token", receiver, 0, bell_wanted=False)
+        return None if receiver in occupied else Delivery(1, "token", receiver, 0, bells=(), owed_s=0.0)
 
     return claim
 

@@ -1,20 +1,18 @@
 """What a server tells of itself, and whether another would make the same of a job."""
 
-import json
-
 import pytest
 
 from api.balancing.facts import abilities, can_make, load_ahead, load_of
-from shared.ledger import Leaver, ServerLoad
+from shared.ledger import Leaver, ServerLoad, WorkerFacts
 from shared.registry import Entry, ModelKind, Snapshot, name_of
 from tests.support.jobs import make_spec
 
 
-def worker(*models: str, slots: int = 4, load_s: float | None = None) -> str:
-    return json.dumps({"device": "cpu", "models": models, "slots": slots, "load_s": load_s})
+def worker(*models: str, slots: int = 4, load_s: float | None = None) -> WorkerFacts:
+    return WorkerFacts(models=models, slots=slots, load_s=load_s)
 
 
-def here(*workers: str, leavers: int = 0, behind: int = 0) -> ServerLoad:
+def here(*workers: WorkerFacts, leavers: int = 0, behind: int = 0) -> ServerLoad:
     spec = make_spec()
     waiting = tuple(Leaver(job_id, 100, "m", "", spec) for job_id in range(leavers))
     return ServerLoad(

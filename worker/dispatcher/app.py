@@ -7,20 +7,27 @@ from celery import Celery
 from shared.broker import DELIVER_TASK, Bell, make_celery
 from shared.ledger import Ledger
 from shared.logs import configure_logging
+from shared.monitoring import Monitored
 from shared.settings import Settings
 from shared.sweeper import Sweeper
+from shared.tracing import configure_tracing
+from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.sender import Sender
 from worker.process import serve
+from worker.task_events import TaskEvents
 
 
 class Dispatcher:
     """The parts of one dispatcher, started together."""
 
-    def __init__(self, settings: Settings, app: Celery) -> None:
+    def __init__(self, settings: Settings, app: Celery, monitored: Monitored, node: str) -> None:
+        self._end_tracing = configure_tracing("dispatcher")
         store, bell = Ledger(settings.redis_url), Bell(app)
-        self._sender = Sender(settings, store, bell)
+        self._events = TaskEvents(app, DELIVER_TASK, node)
+        self._sender = Sender(settings, store, bell, DeliveryMetrics(monitored.registry), self._events)
         self._sweeper = Sweeper(settings, store, bell)
         self._sweeper.start()
+        monitored.health.expect(["sweep"])
 
     def run(self) -> None:
         self._sender.run()
@@ -31,12 +38,15 @@ class Dispatcher:
 
     def close(self) -> None:
         self._sweeper.close()
+        self._events.close()
+        self._end_tracing()
 
 
 def make_dispatcher_app(settings: Settings) -> Celery:
     """The Celery app whose one task sends what is due in the outbox."""
     app = make_celery(settings.redis_url, "printworks-dispatcher")
-    serve(app, DELIVER_TASK, partial(Dispatcher, settings, app))
+    monitored = Monitored("dispatcher")
+    serve(app, DELIVER_TASK, settings, monitored, partial(Dispatcher, settings, app, monitored))
     return app
 
 

@@ -12,20 +12,26 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import httpx
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from standardwebhooks.webhooks import Webhook
 
 from shared import ledger
 from shared.answers import webhook_body
-from shared.broker import WEBHOOK_QUEUE, Bell
+from shared.broker import Bell
 from shared.errors import JobNotFound, LedgerUnavailable, Misconfigured, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
+from shared.logs import about_job
 from shared.outbound import Outbound, check_url
 from shared.sealing import Sealer
 from shared.settings import Settings
+from shared.spans import carried, failed, job_span
 from shared.webhooks import url_of
+from worker.dispatcher.metrics import DeliveryMetrics
 from worker.dispatcher.receivers import Receivers
 from worker.dispatcher.verdict import Verdict, judge
+from worker.task_events import End, TaskEvents
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ WORDS: dict[type[Exception], str] = {
     TimeoutError: "no answer in time",
 }
 """For people who have no other view of it."""
+ENDS = {"delivered": End.SUCCEEDED, "retry": End.RETRIED, "dead": End.FAILED}
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,14 @@ class Answer:
 class Sender:
     """What every Celery thread of the dispatcher runs. A dead receiver only costs its own attempts."""
 
-    def __init__(self, settings: Settings, store: Ledger, bell: Bell) -> None:
+    def __init__(
+        self, settings: Settings, store: Ledger, bell: Bell, metrics: DeliveryMetrics, events: TaskEvents
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._ledger = store
         self._bell = bell
+        self._events = events
         self._outbound = Outbound(settings.allow_private_hosts)
         self._sealer = Sealer(settings)
         self._receivers = Receivers(max(1, settings.deliveries_at_once // 4))
@@ -81,34 +92,44 @@ class Sender:
         with self._receivers.claimed(self._claim) as delivery:
             if delivery is None:
                 return False
-            if delivery.bell_wanted:
-                self._bell.ring(WEBHOOK_QUEUE)
-            began = time.monotonic()
-            verdict, words = self._attempt(delivery)
-            call = ledger.finish_delivery(
-                delivery,
-                verdict.what,
-                retry_in_s=verdict.retry_in_s,
-                answer=words,
-                took_s=time.monotonic() - began,
-            )
-            self._ledger.run(call)
-        fields = {"job_id": delivery.job_id, "attempts": delivery.attempts + 1, "answer": words}
-        logger.info("webhook " + verdict.what, extra=fields)
+            self._bell.ring(delivery.bells)
+            with about_job(delivery.job_id):
+                self._try(delivery)
         return True
+
+    def _try(self, delivery: Delivery) -> None:
+        began, attempt = time.monotonic(), delivery.attempts + 1
+        self._events.started(_task_id(delivery), job=delivery.job_id, attempt=attempt)
+        try:
+            job = self._ledger.run(ledger.read(delivery.job_id, None))
+        except JobNotFound:
+            self._finish(delivery, Verdict("dead"), "the job's record has expired", began)
+            return
+        with job_span("webhook", job.id, job.spec, kind=SpanKind.CLIENT, attempt=attempt) as span:
+            verdict, words = self._attempt(delivery, job)
+            span.set_attribute("printworks.end", verdict.what)
+            if verdict.what != "delivered":
+                failed(span, verdict.what)
+            self._finish(delivery, verdict, words, began)
+
+    def _finish(self, delivery: Delivery, verdict: Verdict, words: str, began: float) -> None:
+        took_s = time.monotonic() - began
+        self._metrics.attempted(verdict.what, took_s, delivery.owed_s + took_s)
+        call = ledger.finish_delivery(
+            delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=words, took_s=took_s
+        )
+        self._ledger.run(call)
+        self._events.ended(_task_id(delivery), ENDS[verdict.what], verdict.what)
+        logger.info(f"webhook {verdict.what}", extra={"attempts": delivery.attempts + 1, "answer": words})
 
     def _claim(self, occupied: Collection[str]) -> Delivery | None:
         return self._ledger.run(ledger.claim_delivery(secrets.token_hex(16), self._settings, occupied))
 
-    def _attempt(self, delivery: Delivery) -> tuple[Verdict, str]:
+    def _attempt(self, delivery: Delivery, job: Job) -> tuple[Verdict, str]:
         """At most one POST: what it means, and what the receiver said."""
         schedule_s = self._settings.webhook_schedule_s
         if delivery.attempts >= len(schedule_s):
             return Verdict("dead"), "every attempt was cut off"
-        try:
-            job = self._ledger.run(ledger.read(delivery.job_id, None))
-        except JobNotFound:
-            return Verdict("dead"), "the job's record has expired"
         answer = self._post(job)
         if isinstance(answer, RefusedAddress):
             return Verdict("dead"), f"webhook {answer.detail}"
@@ -134,7 +155,7 @@ class Sender:
             return Answer(WORDS.get(type(exc), type(exc).__name__))
         except Exception as exc:  # noqa: BLE001 - logged without its text, for the same reason
             frames = traceback.format_tb(exc.__traceback__)
-            fields = {"job_id": job.id, "reason": type(exc).__name__, "traceback": frames}
+            fields = {"reason": type(exc).__name__, "traceback": frames}
             logger.error("webhook attempt failed", extra=fields)
             return Answer(type(exc).__name__)
 
@@ -142,13 +163,14 @@ class Sender:
         url = url_of(job.spec.webhook, self._sealer)
         check_url(url, self._settings.allow_private_hosts)
         body = json.dumps(webhook_body(job), ensure_ascii=False)
-        headers = {"Content-Type": "application/json"} | self._signature(job, body)
+        headers = {"Content-Type": "application/json"} | self._signature(job, body) | carried()
         # streamed, and left unread: the receiver's body is not our business
         async with (
             self._outbound.client() as client,
             client.stream("POST", url, content=body.encode(), headers=headers) as response,
         ):
             status = response.status_code
+            trace.get_current_span().set_attribute("http.response.status_code", status)
             return Answer(f"HTTP {status}", status, response.headers.get("retry-after"))
 
     def _signature(self, job: Job, body: str) -> dict[str, str]:
@@ -159,3 +181,7 @@ class Sender:
         if self._signer:
             headers["webhook-signature"] = self._signer.sign(message_id, now, body)
         return headers
+
+
+def _task_id(delivery: Delivery) -> str:
+    return f"webhook-{delivery.job_id}"

@@ -6,29 +6,48 @@ import logging
 import time
 from collections.abc import Callable
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
 from shared import ledger
-from shared.broker import GPU_QUEUE, WEBHOOK_QUEUE, Bell
+from shared.broker import Bell
 from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
+from shared.spans import failed, job_span
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
+from worker.gpu.metrics import JobMetrics
+from worker.task_events import End, TaskEvents
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+ENDS = {
+    JobState.SUCCEEDED: End.SUCCEEDED,
+    JobState.FAILED: End.FAILED,
+    JobState.CANCELLED: End.REVOKED,
+}
 
 
 class Attendant:
     """Safe to share between threads."""
 
     def __init__(
-        self, store: Ledger, bell: Bell, leases: LeaseKeeper, drop_inputs: Callable[[str], None]
+        self,
+        store: Ledger,
+        bell: Bell,
+        leases: LeaseKeeper,
+        drop_inputs: Callable[[str], None],
+        metrics: JobMetrics,
+        events: TaskEvents,
     ) -> None:
         self._ledger = store
         self._bell = bell
         self._leases = leases
         self._drop_inputs = drop_inputs
+        self._events = events
+        self._metrics = metrics
 
     def attend(self, claim: Callable[[bool], Claim | None], make: Callable[[Hold], Outcome]) -> bool:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
@@ -38,17 +57,25 @@ class Attendant:
         if hold is None:
             return False
         try:
-            if hold.claim.bell_wanted:  # more work waits than this one job
-                self._bell.ring(GPU_QUEUE)
-            self._see_through(hold, make)
+            job = hold.claim
+            self._bell.ring(job.bells)  # more work waits than this one job
+            with (
+                job_span("job", job.job_id, job.spec, kind=SpanKind.CONSUMER, attempt=job.attempts) as span,
+                self._metrics.attended(job),
+            ):
+                if job.waited_s:
+                    span.set_attribute("printworks.queue_s", job.waited_s)
+                self._see_through(hold, make)
         finally:
             self._leases.remove(hold)
         return True
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim
-        fields = {"job_id": claim.job_id, "attempts": claim.attempts}
-        logger.info("job started", extra=fields | {"kind": claim.spec.kind, "model_id": claim.spec.model_id})
+        fields = {"attempts": claim.attempts, "endpoint": claim.spec.kind, "model_id": claim.spec.model_id}
+        logger.info("job started", extra=fields)
+        job = {"job": claim.job_id, "kind": str(claim.spec.kind), "model": claim.spec.model_id}
+        self._events.started(_task_id(claim), **job, attempt=claim.attempts)
         try:
             state, outcome = JobState.SUCCEEDED, make(hold)
         except Cancelled:
@@ -60,18 +87,22 @@ class Attendant:
         except (GenerationFailed, BadPicture) as exc:
             state, outcome = JobState.FAILED, Outcome(reason=exc.detail)
         except Exception:
-            logger.exception("job failed", extra=fields)
+            logger.exception("job failed")
             state, outcome = JobState.FAILED, Outcome(reason="Failed, Try Again")
         self._finish(claim, state, outcome)
 
     def _finish(self, claim: Claim, state: JobState, outcome: Outcome) -> None:
         """Once: an outcome whose lease was lost is refused."""
-        finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome), claim)
-        if finished.bell_wanted:
-            self._bell.ring(WEBHOOK_QUEUE)
+        finished = self._insist(ledger.finish(claim.job_id, claim.token, state, outcome))
+        self._bell.ring(finished.bells)
         if finished.is_mine:
+            self._metrics.finished(claim, state, outcome)
             self._drop_inputs(claim.spec.file_prefix)
-        fields = {"job_id": claim.job_id, "state": state, "seconds": round(outcome.generation_time_s, 3)}
+            self._events.ended(_task_id(claim), ENDS[state], state)
+        else:
+            self._events.taken_away(_task_id(claim))
+        _note(state if finished.is_mine else "lost")
+        fields = {"state": state, "seconds": round(outcome.generation_time_s, 3)}
         logger.info(
             "job finished" if finished.is_mine else "outcome refused: the lease was lost", extra=fields
         )
@@ -83,19 +114,34 @@ class Attendant:
         elif hold.ending is Ending.DRAINED:
             self._give_back(hold.claim)
         else:
-            logger.warning("job lost to another worker", extra={"job_id": hold.claim.job_id})
+            _note("lost")
+            logger.warning("job lost to another worker")
+            self._events.taken_away(_task_id(hold.claim))
 
     def _give_back(self, claim: Claim) -> None:
         """Unfinished, with its attempt not counted."""
-        released = self._insist(ledger.release(claim.job_id, claim.token), claim)
-        if released.bell_wanted:
-            self._bell.ring(GPU_QUEUE)
-        logger.info("job given back", extra={"job_id": claim.job_id})
+        released = self._insist(ledger.release(claim.job_id, claim.token))
+        self._bell.ring(released.bells)
+        _note("given_back")
+        logger.info("job given back")
+        self._events.ended(_task_id(claim), End.RETRIED, "given back")
 
-    def _insist(self, call: Call[Finished], claim: Claim) -> Finished:
+    def _insist(self, call: Call[Finished]) -> Finished:
         while True:
             try:
                 return self._ledger.run(call)
             except LedgerUnavailable:
-                logger.warning("outcome not written yet", extra={"job_id": claim.job_id})
+                logger.warning("outcome not written yet")
                 time.sleep(RETRY_S)
+
+
+def _task_id(claim: Claim) -> str:
+    return f"job-{claim.job_id}"
+
+
+def _note(end: str) -> None:
+    """How the attempt has ended, in its span."""
+    attempt = trace.get_current_span()
+    attempt.set_attribute("printworks.end", end)
+    if end == JobState.FAILED:
+        failed(attempt, end)

@@ -1,6 +1,6 @@
 """Renews the leases of the jobs that this worker holds, from a thread of its own."""
 
-import json
+import contextlib
 import logging
 import threading
 import time
@@ -49,11 +49,16 @@ class Hold:
         self._work: Work | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._claimed_at = time.monotonic()
 
     @property
     def held(self) -> Held:
         progress = self._work.progress if self._work else 0.0
         return Held(self.claim.job_id, self.claim.token, progress)
+
+    def since_claim_s(self, moment: float) -> float:
+        """How long after the claim this moment of the monotonic clock is."""
+        return moment - self._claimed_at
 
     def attach(self, work: Work) -> None:
         """Tie the work's life to this hold, even if it was ended before."""
@@ -88,6 +93,7 @@ class LeaseKeeper:
         self._orders = orders
         self._holds: dict[str, Hold] = {}  # by token
         self._told: dict[str, float] = {}
+        self._beaten_at: float | None = None
         self._ending_all: Ending | None = None
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
@@ -98,8 +104,17 @@ class LeaseKeeper:
         self._thread.start()
 
     def close(self) -> None:
+        """What the worker held is ended; nobody is to count on it any more."""
         self._stop.set()
         self._thread.join(timeout=2)
+        with contextlib.suppress(LedgerUnavailable):
+            self._ledger.run(ledger.worker_ends(self._worker))
+
+    @property
+    def silent_s(self) -> float | None:
+        """Since the ledger last heard of this worker; None if it never has."""
+        beaten_at = self._beaten_at
+        return None if beaten_at is None else time.monotonic() - beaten_at
 
     def take(self, claim: Callable[[bool], Claim | None]) -> Hold | None:
         """A job by `claim`, which is told whether this worker holds none; held from now on. One claim at a
@@ -156,15 +171,19 @@ class LeaseKeeper:
     def _beat(self) -> None:
         holds = self._current()
         self._told = _progress(holds)
-        facts = {
-            "device": str(self._library.device),
-            "models": self._library.loaded_ids,
-            "slots": self._settings.slots,
-            "load_s": self._library.load_s,
-        }
-        beats = self._ledger.run(
-            ledger.beat(self._worker, json.dumps(facts), self._settings, [hold.held for hold in holds])
+        held = [hold.held for hold in holds]
+        specs = (hold.claim.spec for hold in holds)
+        facts = ledger.WorkerFacts(
+            device=str(self._library.device),
+            pool=self._settings.pool,
+            serves=self._settings.serves,
+            slots=self._settings.slots,
+            models=self._library.loaded_ids,
+            load_s=self._library.load_s,
+            jobs=ledger.held_jobs(zip(specs, (each.progress for each in held), strict=True)),
         )
+        beats = self._ledger.run(ledger.beat(self._worker, facts, self._settings, held))
+        self._beaten_at = time.monotonic()
         for hold in holds:
             if hold.claim.token in beats.lost:
                 hold.end(Ending.LOST)

@@ -5,7 +5,7 @@ import secrets
 import threading
 
 from shared import ledger
-from shared.broker import GPU_QUEUE, Bell
+from shared.broker import Bell, gpu_queue
 from shared.errors import LedgerUnavailable, MakesWay
 from shared.ledger import Claim, Ledger
 from shared.settings import Settings
@@ -56,7 +56,7 @@ class Slot:
             self._attendant.attend(self._claim, self._making.make)
         except MakesWay:  # the bell is for another worker, and this slot must not hear it again at once
             self._draining.wait(MAKE_WAY_S)
-            self._bell.ring(GPU_QUEUE)
+            self._bell.ring([gpu_queue(self._settings.pool)])
         except LedgerUnavailable:
             logger.warning("bell not followed: the ledger is out of reach")
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from api.wire.loose import AnyScalar, OptionalText, Switch, WholeNumber
-from shared.jobs import AnySpec, Dialect, InputPicture, Role, Webhook
+from shared.jobs import AnySpec, Dialect, InputPicture, Kind, Role, Webhook
 from shared.registry import ModelKind, Snapshot
 from shared.settings import Settings
 
@@ -53,6 +53,7 @@ class Terms:
     files_url: str = ""
     webhook: Webhook | None = None
     home: str = ""
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 class JobBody(BaseModel):
@@ -62,6 +63,8 @@ class JobBody(BaseModel):
         extra="ignore", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
+    kind: ClassVar[Kind]
+    """Of the jobs that they become."""
     spellings: ClassVar[Mapping[str, str]] = {}
     """Other names of fields, as some clients spell them."""
 
@@ -108,6 +111,7 @@ class JobBody(BaseModel):
             "webhook": terms.webhook,
             "track_id": self.track_id,
             "home": terms.home,
+            "trace": terms.trace,
         }
 
 

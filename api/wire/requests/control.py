@@ -19,6 +19,8 @@ INPAINT = "inpaint"
 class ControlNet(PaintingBody):
     """Body of `controlnet`."""
 
+    kind: ClassVar[Kind] = Kind.CONTROLNET
+
     spellings: ClassVar[Mapping[str, str]] = {**PaintingBody.spellings, "type": "controlnet_type"}
 
     controlnet_model: Annotated[Names, Field(min_length=1)]
@@ -89,7 +91,7 @@ class ControlNet(PaintingBody):
         return [*super().needed(here), Needed("ControlNet", (ModelKind.CONTROLNET,), self.controlnet_model)]
 
     def to_spec(self, terms: Terms) -> PictureSpec:
-        painting = self.painting(terms, Kind.CONTROLNET)
+        painting = self.painting(terms)
         hint = HintUse(
             controls=self._controls(),
             auto_hint=self._makes_hints(terms.here.dialect),

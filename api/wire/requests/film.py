@@ -1,19 +1,21 @@
 """Body of the endpoint that makes videos."""
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from api.wire.loose import Number, OptionalText, Switch, WholeNumber
 from api.wire.requests.body import Here, Needed, Terms, limits, one_of, wrong
 from api.wire.requests.canvas import CanvasBody
-from shared.jobs import FilmSpec
+from shared.jobs import FilmSpec, Kind
 from shared.registry import ModelKind
 from shared.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 
 
 class Text2Video(CanvasBody):
     """Body of `text2video`."""
+
+    kind: ClassVar[Kind] = Kind.TEXT2VIDEO
 
     num_frames: Annotated[WholeNumber, Field(ge=1)] = 16
     """Pictures in the video, up to the server's limit (64)."""

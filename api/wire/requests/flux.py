@@ -1,6 +1,6 @@
 """Bodies of the flux family: fewer fields, and defaults of its own."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ TRUE_CFG_SCALE = 2.0
 class FluxText2Img(PicturesBody):
     """Body of `flux/text2img`."""
 
+    kind: ClassVar[Kind] = Kind.TEXT2IMG
+
     model_id: Id = FLUX
     """Id of the Flux model, if the server has several."""
     num_inference_steps: Annotated[WholeNumber, Field(ge=1, le=50)] = 10
@@ -36,10 +38,10 @@ class FluxText2Img(PicturesBody):
     def missing(self, here: Here) -> str | None:
         return missing_checker(here.settings, here.models) if self.safety_checker else None
 
-    def painting(self, terms: Terms, kind: Kind) -> dict[str, Any]:
+    def painting(self, terms: Terms) -> dict[str, Any]:
         """The fields of a `PictureSpec`."""
         return self.common(terms) | {
-            "kind": kind,
+            "kind": self.kind,
             "true_cfg_scale": self.true_cfg_scale if self.negative_prompt else 1.0,
             "guidance_scale": self.guidance_scale,
             "scheduler": FLOW_SCHEDULER,
@@ -48,11 +50,13 @@ class FluxText2Img(PicturesBody):
         }
 
     def to_spec(self, terms: Terms) -> PictureSpec:
-        return PictureSpec(**self.painting(terms, Kind.TEXT2IMG))
+        return PictureSpec(**self.painting(terms))
 
 
 class FluxImg2Img(FluxText2Img):
     """Body of `flux/img2img`."""
+
+    kind: ClassVar[Kind] = Kind.IMG2IMG
 
     init_image: PictureText
     """The picture to start from: a public URL, or base64."""
@@ -64,4 +68,4 @@ class FluxImg2Img(FluxText2Img):
         return given(init=("init_image", self.init_image))
 
     def to_spec(self, terms: Terms) -> PictureSpec:
-        return PictureSpec(**self.painting(terms, Kind.IMG2IMG), strength=self.strength)
+        return PictureSpec(**self.painting(terms), strength=self.strength)

@@ -1,6 +1,6 @@
 """Bodies of the endpoints that paint pictures: text2img, img2img, inpaint."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -88,10 +88,10 @@ class PaintingBody(PicturesBody):
             return NO_TRANSLATOR
         return missing_checker(here.settings, here.models) if self.safety_checker else None
 
-    def painting(self, terms: Terms, kind: Kind) -> dict[str, Any]:
+    def painting(self, terms: Terms) -> dict[str, Any]:
         """The fields of a `PictureSpec` that all of these bodies give."""
         return self.common(terms) | {
-            "kind": kind,
+            "kind": self.kind,
             "enhance_prompt": self.enhance_prompt,
             "multi_lingual": self.multi_lingual,
             "clip_skip": self.clip_skip,
@@ -119,6 +119,8 @@ class PaintingBody(PicturesBody):
 class Text2Img(PaintingBody):
     """Body of `text2img`."""
 
+    kind: ClassVar[Kind] = Kind.TEXT2IMG
+
     self_attention: Switch = False
     """Guide the picture by the model's own attention: better structure, more time."""
     panorama: Switch = False
@@ -131,7 +133,7 @@ class Text2Img(PaintingBody):
 
     def to_spec(self, terms: Terms) -> PictureSpec:
         return PictureSpec(
-            **self.painting(terms, Kind.TEXT2IMG),
+            **self.painting(terms),
             self_attention=self.self_attention,
             panorama=self.panorama,
             highres_fix=self.highres_fix,
@@ -170,22 +172,26 @@ class StartingBody(PaintingBody):
         adapters = (self.ip_adapter_id,) if self.ip_adapter_id else ()
         return [*super().needed(here), Needed("IP-Adapter", (ModelKind.IP_ADAPTER,), adapters)]
 
-    def painting(self, terms: Terms, kind: Kind) -> dict[str, Any]:
+    def painting(self, terms: Terms) -> dict[str, Any]:
         adapter = None
         if self.ip_adapter_id:
             adapter = IpAdapterUse(adapter_id=self.ip_adapter_id, scale=self.ip_adapter_scale)
-        return super().painting(terms, kind) | {"strength": self.strength, "ip_adapter": adapter}
+        return super().painting(terms) | {"strength": self.strength, "ip_adapter": adapter}
 
 
 class Img2Img(StartingBody):
     """Body of `img2img`."""
 
+    kind: ClassVar[Kind] = Kind.IMG2IMG
+
     def to_spec(self, terms: Terms) -> PictureSpec:
-        return PictureSpec(**self.painting(terms, Kind.IMG2IMG))
+        return PictureSpec(**self.painting(terms))
 
 
 class Inpaint(StartingBody):
     """Body of `inpaint`."""
+
+    kind: ClassVar[Kind] = Kind.INPAINT
 
     mask_image: PictureText
     """White where the picture is to be painted anew, black where it stays: a public URL, or base64."""
@@ -195,4 +201,4 @@ class Inpaint(StartingBody):
         return super().pictures | given(mask=("mask_image", self.mask_image))
 
     def to_spec(self, terms: Terms) -> PictureSpec:
-        return PictureSpec(**self.painting(terms, Kind.INPAINT))
+        return PictureSpec(**self.painting(terms))

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from api.wire.loose import Number, OptionalText, PictureText, Switch
 from api.wire.requests.body import GivenPicture, Here, JobBody, Needed, Terms, given
-from shared.jobs import CheckSpec, EnlargementSpec, Role
+from shared.jobs import CheckSpec, EnlargementSpec, Kind, Role
 from shared.missing import NO_FACE_ENHANCER, NO_UPSCALER, NOTHING_TO_CHECK_WITH
 from shared.registry import ModelKind, Snapshot
 
@@ -17,6 +17,8 @@ DOCUMENTED_DEFAULT = "realesr-general-x4v3"
 
 class EnlargingBody(JobBody):
     """What both ways to ask for a larger picture take."""
+
+    kind: ClassVar[Kind] = Kind.SUPER_RESOLUTION
 
     scale: Number
     model_id: OptionalText = None
@@ -80,6 +82,8 @@ class Enlarge(EnlargingBody):
 
 class NsfwImageCheck(JobBody):
     """Body of `nsfw_image_check`."""
+
+    kind: ClassVar[Kind] = Kind.NSFW_IMAGE_CHECK
 
     init_image: PictureText
     """The picture to check: a public URL, or base64."""

@@ -1,10 +1,10 @@
 -- Accept a job, once per idempotency key.
 -- ARGV: idempotency key, its life in ms, digest of the body, tenant, model, cost, weight, head start,
---       receiver of its webhook ('' for none), retention in ms, spec, gpu queue, '1' if it loads a model, most
+--       receiver of its webhook ('' for none), retention in ms, spec, gpu queues, '1' if it loads a model, most
 --       open jobs of the tenant ('' for no limit), ids of the entries that it uses (separated by blanks), longest
 --       predicted wait in ms, ms per work unit until a pace was measured, deadline in ms from now, '1' if another
 --       server may make it
--- Returns {id, '1' if this call created it, bell wanted}, {'conflict'} for the same key with another body,
+-- Returns {id, '1' if this call created it, bells to ring}, {'conflict'} for the same key with another body,
 -- {'full'} if the tenant has as many open jobs as it may have, {'queue', predicted wait in ms} if that is too long,
 -- {'memory'} if the server has too little left, or {'gone'} if an entry is no longer registered.
 local idempotency, life_ms, digest, tenant, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -34,7 +34,7 @@ end
 local known = redis.call('HMGET', key('idem', tenant, idempotency), 'id', 'digest')
 if known[1] then
   if known[2] ~= digest then return {'conflict'} end
-  return {known[1], '0', 0}
+  return {known[1], '0', {}}
 end
 
 local most, uses, loads = tonumber(ARGV[14]), ARGV[15], ARGV[13] == '1'
@@ -72,4 +72,4 @@ if not loads then redis.call('ZADD', key('deadlines'), now + ARGV[18], id) end
 redis.call('INCRBY', key('backlog'), cost)
 redis.call('HINCRBY', key('totals'), 'accepted', 1)
 enqueue(id)
-return {tostring(id), '1', gpu_bell_wanted(ARGV[12])}
+return {tostring(id), '1', gpu_bells(ARGV[12])}

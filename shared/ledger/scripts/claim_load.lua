@@ -1,7 +1,22 @@
--- Lease the load of a model that has waited longest to a worker.
--- ARGV: worker, token, lease in ms
+-- Lease the load of a model that has waited longest to a worker. A model that a pool serves by name is for that pool's
+-- workers: on other GPUs it might not fit.
+-- ARGV: worker, token, lease in ms, what its pool serves
 -- Returns {id, tenant, attempts, spec}, or {} if none waits.
-local id = redis.call('ZRANGE', key('loads'), 0, 0)[1]
+local function is_for_others(model)
+  if ARGV[4] ~= '' and is_served(model, ARGV[4]) then return false end
+  for _, serves in ipairs(redis.call('HVALS', key('pools'))) do
+    if serves ~= '' and is_served(model, serves) then return true end
+  end
+  return false
+end
+
+local id
+for _, each in ipairs(redis.call('ZRANGE', key('loads'), 0, -1)) do
+  if not is_for_others(redis.call('HGET', key('job', each), 'model')) then
+    id = each
+    break
+  end
+end
 if not id then return {} end
 redis.call('ZREM', key('loads'), id)
 redis.call('SADD', key('loading'), id)

@@ -1,6 +1,6 @@
 -- Cancel jobs that wait, of all tenants.
 -- ARGV: outcome (JSON), webhook queue, most jobs to cancel in one call
--- Returns {cancelled, still queued, bell wanted}.
+-- Returns {cancelled, still queued, bells to ring}.
 local now, most = now_ms(), tonumber(ARGV[3])
 local cancelled = 0
 for _, id in ipairs(redis.call('ZRANGE', key('suspects'), 0, most - 1)) do
@@ -16,4 +16,4 @@ for _, model in ipairs(redis.call('ZRANGE', key('heads'), 0, -1)) do
     cancelled = cancelled + 1
   end
 end
-return {cancelled, queued_count(), webhook_bell_wanted(ARGV[2], now)}
+return {cancelled, queued_count(), webhook_bells(ARGV[2], now)}

@@ -1,6 +1,6 @@
 -- What this server has to do and how fast it is, and the first jobs that another server may make.
 -- ARGV: most jobs
--- Returns {work left, pace ('' if not known yet), pace of one job, open jobs, how many of them may leave,
+-- Returns {work of open jobs, pace ('' if not known yet), pace of one job, open jobs, how many of them may leave,
 -- {facts (JSON) of each worker that beats}, {{id, cost, model, peer that had it last ('' for none), spec} of each job}}.
 local now, facts, jobs = now_ms(), {}, {}
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key('presence'), now, '+inf')) do
@@ -11,5 +11,5 @@ for _, id in ipairs(redis.call('ZRANGE', key('leavers'), '-inf', '+inf', 'BYSCOR
   jobs[#jobs + 1] = {id, job[1], job[2], job[3] or '', job[4]}
 end
 local open_jobs = queued_count() + running_count() - redis.call('SCARD', key('loading'))
-return {work_left(), redis.call('GET', key('pace')) or '', redis.call('GET', key('job_pace')) or '', open_jobs,
+return {redis.call('GET', key('backlog')) or '0', redis.call('GET', key('pace')) or '', redis.call('GET', key('job_pace')) or '', open_jobs,
   redis.call('ZCARD', key('leavers')), facts, jobs}

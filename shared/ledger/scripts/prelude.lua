@@ -42,7 +42,7 @@ end
 
 -- A suspect may be what ends its workers: it waits in a queue of its own, for a worker that does nothing else.
 local function enqueue(id)
-  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect', 'may_leave')
+  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect', 'may_leave', 'cost')
   come_back(id)
   redis.call('HSET', key('job', id), 'state', 'queued', 'progress', '0')
   redis.call('HDEL', key('job', id), 'token', 'worker')
@@ -52,27 +52,31 @@ local function enqueue(id)
     redis.call('ZADD', key('loads'), job[4], id)
     return
   end
+  redis.call('ZADD', key('queued'), job[4], id)
   if job[5] == '1' then
     redis.call('ZADD', key('suspects'), job[2], id)
     return
   end
   redis.call('ZADD', key('ready', job[1]), job[2], id)
+  redis.call('HINCRBY', key('ready_work'), job[1], job[7])
   if job[6] == '1' then redis.call('ZADD', key('leavers'), job[2], id) end
   refresh('heads', 'ready', job[1])
 end
 
 local function dequeue(id, model)
   redis.call('ZREM', key('loads'), id)
+  redis.call('ZREM', key('queued'), id)
   redis.call('ZREM', key('suspects'), id)
-  redis.call('ZREM', key('ready', model), id)
+  if redis.call('ZREM', key('ready', model), id) == 1 then
+    local cost = redis.call('HGET', key('job', id), 'cost')
+    if redis.call('HINCRBY', key('ready_work'), model, -cost) <= 0 then redis.call('HDEL', key('ready_work'), model) end
+  end
   redis.call('ZREM', key('leavers'), id)
   refresh('heads', 'ready', model)
 end
 
 -- Jobs that wait for a slot; loads of models wait for none.
-local function queued_count()
-  return redis.call('ZCARD', key('open')) - redis.call('ZCARD', key('leases')) - redis.call('ZCARD', key('loads'))
-end
+local function queued_count() return redis.call('ZCARD', key('queued')) end
 
 -- Jobs, and loads of models, that workers of this server hold.
 local function running_count() return redis.call('ZCARD', key('leases')) - redis.call('SCARD', key('away')) end
@@ -89,17 +93,49 @@ local function advance(start)
   if tonumber(start) > virtual then redis.call('SET', key('virtual'), start) end
 end
 
--- Work waits and no bell is in the queue: somebody should ring.
-local function gpu_bell_wanted(gpu_queue)
-  if queued_count() > 0 and redis.call('LLEN', gpu_queue) == 0 then return 1 end
-  return 0
+-- Workers come in pools, and some pools serve certain models only (ids, separated by blanks; '' for all).
+local function is_served(model, serves)
+  return serves == '' or string.find(' ' .. serves .. ' ', ' ' .. model .. ' ', 1, true) ~= nil
 end
 
-local function webhook_bell_wanted(webhook_queue, now)
-  if redis.call('ZCOUNT', key('receivers'), '-inf', now) > 0 and redis.call('LLEN', webhook_queue) == 0 then
-    return 1
+-- The job that may have ended its workers and has waited longest, of those that a pool serves.
+local function first_suspect(serves)
+  for _, id in ipairs(redis.call('ZRANGE', key('suspects'), 0, -1)) do
+    if is_served(redis.call('HGET', key('job', id), 'model'), serves) then return id end
   end
-  return 0
+end
+
+-- The model whose first job is next in order, of those that a pool serves, and that job's score.
+local function first_model(serves)
+  if serves == '' then
+    local first = redis.call('ZRANGE', key('heads'), 0, 0, 'WITHSCORES')
+    return first[1], tonumber(first[2])
+  end
+  local model, best
+  for each in string.gmatch(serves, '%S+') do
+    local score = tonumber(redis.call('ZSCORE', key('heads'), each) or '')
+    if score and (not best or score < best) then model, best = each, score end
+  end
+  return model, best
+end
+
+-- Queues of the pools that work waits for while no bell is in theirs: somebody should ring.
+local function gpu_bells(queues)
+  local wanted, pools = {}, redis.call('HGETALL', key('pools'))
+  for i = 1, #pools, 2 do
+    local queue, serves = queues .. pools[i], pools[i + 1]
+    if redis.call('LLEN', queue) == 0 and (first_model(serves) or first_suspect(serves)) then
+      wanted[#wanted + 1] = queue
+    end
+  end
+  return wanted
+end
+
+local function webhook_bells(queue, now)
+  if redis.call('ZCOUNT', key('receivers'), '-inf', now) > 0 and redis.call('LLEN', queue) == 0 then
+    return {queue}
+  end
+  return {}
 end
 
 -- What is registered (models, and where to store) is an entry: jobs use it by its id for as long as they are open.
@@ -277,16 +313,4 @@ local function measure_pace(id, progress, weight, now)
     sample = math.min(sample, MOST_PACES * pace) -- a job that was held up, by a full disk say, tells little of others
     redis.call('SET', key(name), exact(pace + weight * (sample - pace)))
   end
-end
-
--- Work units that are still to be done: running jobs have done a part of theirs.
-local function work_left()
-  local left = tonumber(redis.call('GET', key('backlog')) or '0')
-  for _, id in ipairs(redis.call('ZRANGE', key('leases'), 0, -1)) do
-    if redis.call('SISMEMBER', key('away'), id) == 0 then
-      local job = redis.call('HMGET', key('job', id), 'cost', 'progress')
-      left = left - (job[1] or 0) * (job[2] or 0)
-    end
-  end
-  return exact(math.max(0, left))
 end

@@ -1,8 +1,8 @@
 -- Give a job back unfinished; the attempt is not counted. It keeps its place in the order.
--- ARGV: id, token, gpu queue, outcome of a job that was cancelled meanwhile (JSON), '1' if no other server is to get it
--- Returns {'released' | 'lost', bell wanted}.
+-- ARGV: id, token, gpu queues, outcome of a job that was cancelled meanwhile (JSON), '1' if no other server is to get it
+-- Returns {'released' | 'lost', bells to ring}.
 local id, token = ARGV[1], ARGV[2]
-if not holds(id, token) then return {'lost', 0} end
+if not holds(id, token) then return {'lost', {}} end
 if redis.call('HEXISTS', key('job', id), 'cancel') == 1 then
   settle(id, 'cancelled', ARGV[4], now_ms())
 else
@@ -10,4 +10,4 @@ else
   if ARGV[5] == '1' then redis.call('HSET', key('job', id), 'may_leave', '0') end
   enqueue(id)
 end
-return {'released', gpu_bell_wanted(ARGV[3])}
+return {'released', gpu_bells(ARGV[3])}

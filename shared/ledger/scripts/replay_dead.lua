@@ -1,6 +1,6 @@
 -- Make a tenant's dead deliveries again, the oldest first.
 -- ARGV: tenant, what names this asking, webhook queue, most of them in one call
--- Returns {how many, bell wanted}: none if all that are left have died since they were asked for by this name.
+-- Returns {how many, bells to ring}: none if all that are left have died since they were asked for by this name.
 local tenant, asked, now = ARGV[1], ARGV[2], now_ms()
 local count = 0
 redis.call('ZREMRANGEBYSCORE', key('dead', tenant), '-inf', now)
@@ -13,4 +13,4 @@ for _, id in ipairs(redis.call('ZRANGE', key('dead', tenant), 0, ARGV[4] - 1)) d
     count = count + 1
   end
 end
-return {count, webhook_bell_wanted(ARGV[3], now)}
+return {count, webhook_bells(ARGV[3], now)}

@@ -1,8 +1,8 @@
 -- Take back what vanished workers held, and end what is overdue. Safe to run from anywhere, any number of times.
 -- ARGV: attempt limit, outcome of a job past it (JSON), outcome of a cancelled one (JSON), outcome of an overdue one
---       (JSON), gpu queue, webhook queue, most jobs to handle of each kind in one call, lease in ms, longest time
+--       (JSON), gpu queues, webhook queue, most jobs to handle of each kind in one call, lease in ms, longest time
 --       between two sweeps in ms while all is well
--- Returns {requeued, failed, cancelled, overdue, gpu bell wanted, webhook bell wanted}.
+-- Returns {requeued, failed, cancelled, overdue, bells to ring}.
 local now, most, lease_ms = now_ms(), tonumber(ARGV[7]), tonumber(ARGV[8])
 local requeued, failed, cancelled, overdue = 0, 0, 0, 0
 
@@ -11,7 +11,7 @@ local requeued, failed, cancelled, overdue = 0, 0, 0, 0
 local swept = tonumber(redis.call('GET', key('swept')) or now)
 redis.call('SET', key('swept'), exact(now))
 if now < swept or now - swept > tonumber(ARGV[9]) then
-  for _, leased in ipairs({'leases', 'presence'}) do
+  for _, leased in ipairs({'leases', 'presence', 'pool_presence'}) do
     for _, one in ipairs(redis.call('ZRANGE', key(leased), 0, -1)) do
       redis.call('ZADD', key(leased), now + lease_ms, one)
     end
@@ -20,7 +20,11 @@ end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, most)) do
   local was_away = redis.call('SISMEMBER', key('away'), id) == 1
-  if was_away then redis.call('HINCRBY', key('job', id), 'attempts', -1) end -- it was not tried here
+  if was_away then
+    redis.call('HINCRBY', key('job', id), 'attempts', -1) -- it was not tried here
+  else
+    redis.call('HINCRBY', key('totals'), 'expired', 1)
+  end
   local job = redis.call('HMGET', key('job', id), 'attempts', 'cancel')
   local left = tonumber(ARGV[1]) - tonumber(job[1])
   redis.call('HDEL', key('job', id), 'token') -- from here on the vanished worker's finish is refused
@@ -48,4 +52,10 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key('presence'), '-inf', now
   redis.call('ZREM', key('presence'), worker)
   redis.call('HDEL', key('workers'), worker)
 end
-return {requeued, failed, cancelled, overdue, gpu_bell_wanted(ARGV[5]), webhook_bell_wanted(ARGV[6], now)}
+for _, pool in ipairs(redis.call('ZRANGEBYSCORE', key('pool_presence'), '-inf', now)) do
+  redis.call('ZREM', key('pool_presence'), pool)
+  redis.call('HDEL', key('pools'), pool)
+end
+local bells = gpu_bells(ARGV[5])
+for _, queue in ipairs(webhook_bells(ARGV[6], now)) do bells[#bells + 1] = queue end
+return {requeued, failed, cancelled, overdue, bells}

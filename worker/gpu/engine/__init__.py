@@ -2,6 +2,7 @@
 
 from worker.gpu.engine.ask import Ask, Note, Steps, one, together
 from worker.gpu.engine.engine import Engine
+from worker.gpu.engine.observer import Observer
 from worker.gpu.engine.rendering import Picture, Pixels, Program, Rendering
 from worker.gpu.engine.solo import Pause, Work, solo
 
@@ -9,6 +10,7 @@ __all__ = [
     "Ask",
     "Engine",
     "Note",
+    "Observer",
     "Pause",
     "Picture",
     "Pixels",

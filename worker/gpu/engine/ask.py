@@ -14,6 +14,8 @@ R = TypeVar("R")
 class Ask(ABC, Generic[R]):
     """One piece of work for the device; `R` is its answer."""
 
+    work: ClassVar[str] = "other"
+    """What operators know it by; each kind of ask has its own, or shares that of what is the same to them."""
     urgent: ClassVar[bool] = False
     """Goes before what is not: short work that lets others join a lane, or frees a slot."""
 

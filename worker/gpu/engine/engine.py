@@ -19,6 +19,7 @@ from worker.gpu.engine.ask import Ask
 from worker.gpu.engine.batching import DeviceLost, run_split
 from worker.gpu.engine.lane import Entry, Lane
 from worker.gpu.engine.memory import MemoryModel, meter_for
+from worker.gpu.engine.observer import Observer
 from worker.gpu.engine.pace import Pace
 from worker.gpu.engine.rendering import Program, Rendering, T
 from worker.gpu.engine.sequence import Sequence
@@ -31,7 +32,8 @@ class Engine:
 
     Sequences join and leave at any step. `on_fatal` is called, from the engine's thread, when the device or
     the engine itself can't go on; nothing is repaired in place. `make_room` frees what the device holds but
-    nobody uses, when a single ask does not fit; it tells whether it could free anything.
+    nobody uses, when a single ask does not fit; it tells whether it could free anything. `observer` hears
+    what the engine does.
     """
 
     def __init__(
@@ -42,12 +44,15 @@ class Engine:
         on_fatal: Callable[[BaseException], None],
         make_room: Callable[[], bool] = lambda: False,
         memory: MemoryModel | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._lane_width = lane_width
         self._on_fatal = on_fatal
         self._make_room = make_room
         self._memory = memory or MemoryModel(meter_for(device))
         self._pace = Pace(device)
+        self._observer = observer or Observer()
+        self._told_until = 0.0
         self._inbox: queue.SimpleQueue[Rendering[Any] | None] = queue.SimpleQueue()
         self._lanes: dict[Hashable, Lane] = {}
         self._turn = 0
@@ -74,12 +79,14 @@ class Engine:
         return time.monotonic() - since if since is not None else 0.0
 
     def _run(self) -> None:
+        self._told_until = time.monotonic()
         try:
             with torch.inference_mode():
                 while self._admit():
                     self._drop_ended()
                     if self._lanes:
                         self._tick()
+                    self._tell_that_it_was_busy()
         except BaseException as exc:
             logger.exception("the engine can't go on")
             self._on_fatal(exc)
@@ -88,7 +95,7 @@ class Engine:
         """Take in what has arrived, waiting only if there is nothing to do. False: the engine is to end."""
         while not self._inbox.empty() or not self._lanes:
             self._busy_since = None
-            rendering = self._inbox.get()
+            rendering = self._next()
             if rendering is None:
                 if not self._lanes:
                     return False
@@ -98,6 +105,20 @@ class Engine:
                 sequence = Sequence(rendering, index)
                 self._go_on(sequence, sequence.start)
         return True
+
+    def _next(self) -> Rendering[Any] | None:
+        """What has arrived; waits for it."""
+        if self._inbox.empty():
+            self._tell_that_it_was_busy()
+            rendering = self._inbox.get()
+            self._told_until = time.monotonic()
+            return rendering
+        return self._inbox.get()
+
+    def _tell_that_it_was_busy(self) -> None:
+        now = time.monotonic()
+        self._observer.was_busy(now - self._told_until)
+        self._told_until = now
 
     def _drop_ended(self) -> None:
         for lane in self._lanes.values():
@@ -111,8 +132,10 @@ class Engine:
         self._turn += 1
         lane.last_turn = self._turn
         batch = lane.take(self._lane_width, self._memory.most_rows(lane.first.shape))
+        began = time.monotonic()
         answers = run_split(self._forward, [entry.ask for entry in batch], on_out_of_memory=self._narrow)
         self._pace.keep()
+        self._observer.ticked(batch[0].ask.work, len(batch), time.monotonic() - began)
         for entry, answer in zip(batch, answers, strict=True):
             sequence = entry.sequence
             if sequence.rendering.is_over:  # cancelled during this forward: its slot still waits
@@ -127,6 +150,7 @@ class Engine:
             return first.answer(asks)
 
     def _narrow(self, asks: Items[Ask[Any]]) -> bool:
+        self._observer.ran_out_of_memory()
         if len(asks) > 1:
             self._memory.narrow(asks[0].shape, sum(ask.rows for ask in asks))
             has_room = True
@@ -139,6 +163,9 @@ class Engine:
     def _go_on(self, sequence: Sequence, step: Callable[[], list[Ask[Any]]]) -> None:
         """Let the program run to its next asks, and queue them."""
         self._busy_since = time.monotonic()
+        sequence.rendering.context.run(self._take_step, sequence, step)
+
+    def _take_step(self, sequence: Sequence, step: Callable[[], list[Ask[Any]]]) -> None:
         try:
             asks = step()
         except (torch.AcceleratorError, DeviceLost) as exc:  # CUDA reports some errors late, at any call
@@ -151,8 +178,11 @@ class Engine:
             lane = self._lanes.setdefault(ask.lane, Lane(self._turn))
             lane.add(Entry(ask, sequence, position))
 
+    def _end(self, sequence: Sequence) -> None:
+        sequence.rendering.context.run(self._put_away, sequence)
+
     @staticmethod
-    def _end(sequence: Sequence) -> None:
+    def _put_away(sequence: Sequence) -> None:
         try:
             sequence.close()
         except Exception:

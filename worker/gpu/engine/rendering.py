@@ -1,6 +1,8 @@
 """What a slot hands to the engine and waits for: the pictures or films of one job. Knows nothing of torch."""
 
+import contextvars
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 from shared.errors import Cancelled
+from shared.spans import span
 from worker.gpu.engine.ask import Note, Steps
 
 Pixels = NDArray[np.uint8]
@@ -37,6 +40,10 @@ class Rendering(Generic[T]):
 
     def __init__(self, programs: Sequence[Program[T]]) -> None:
         self.programs = tuple(programs)
+        self.stepped_at: float | None = None
+        """When the first step of any of its pictures was done, by the monotonic clock."""
+        self.context = contextvars.copy_context()
+        """Whose it is: what is done for it on the engine's thread is told as its slot would tell it."""
         self._ready: dict[int, T] = {}
         self._progress = [0.0] * len(self.programs)
         self._stop = threading.Event()
@@ -57,12 +64,15 @@ class Rendering(Generic[T]):
 
     def result(self) -> list[T]:
         """Wait for all pictures; raises `Cancelled`, or what went wrong."""
-        return self._done.result()
+        with span("generate"):
+            return self._done.result()
 
     def note(self, index: int) -> Note:
         """Takes the progress of picture `index`."""
 
         def take(progress: float) -> None:
+            if self.stepped_at is None:
+                self.stepped_at = time.monotonic()
             self._progress[index] = progress
 
         return take

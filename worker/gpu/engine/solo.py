@@ -3,9 +3,10 @@
 The call runs on the engine's thread in a greenlet, and wherever it pauses the other lanes get their turns.
 """
 
+import contextvars
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
 
@@ -23,6 +24,7 @@ class _Run(Generic[R]):
 
     def __init__(self, work: Work[R], note: Note) -> None:
         self._work = work
+        self._context = contextvars.copy_context()
         self._note = note
         self._greenlet: greenlet | None = None
         self._results: list[R] = []
@@ -39,6 +41,7 @@ class _Run(Generic[R]):
         """To the next pause, or to the end. After an error it begins anew: memory may be free by then."""
         if self._greenlet is None:
             self._greenlet = greenlet(self._call)
+            self._greenlet.gr_context = self._context
         self._greenlet.parent = getcurrent()
         try:
             self._greenlet.switch()
@@ -64,6 +67,8 @@ class _Run(Generic[R]):
 @dataclass(frozen=True, eq=False)
 class _Turn(Ask[None]):
     """One stretch of the call, up to its next pause."""
+
+    work: ClassVar[str] = "solo"
 
     run: _Run[Any]
 

@@ -4,7 +4,7 @@ engine, put back in a slot's thread."""
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import torch
@@ -68,6 +68,8 @@ class FaceEnhancer:
 @dataclass(frozen=True, eq=False)
 class Restore(Ask[Pixels]):
     """One face."""
+
+    work: ClassVar[str] = "restore_face"
 
     face: Face
     alone_for: object = None

@@ -6,7 +6,7 @@ Knows nothing of large pictures: these are cut into tiles (tiling.py).
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -65,6 +65,8 @@ class Network(ABC):
 @dataclass(frozen=True, eq=False)
 class Enlarge(Ask[Pixels]):
     """One tile."""
+
+    work: ClassVar[str] = "enlarge"
 
     network: Network
     tile: Pixels

@@ -34,6 +34,7 @@ class Conditions:
 class Encode(Ask[Conditions]):
     """One prompt, padded or cut to the length that each encoder reads."""
 
+    work: ClassVar[str] = "encode"
     urgent: ClassVar[bool] = True
 
     model: LoadedFlux

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from worker.gpu.engine import Ask
 from worker.gpu.flux.encoding import Conditions
 from worker.gpu.flux.loaded import LoadedFlux
 from worker.gpu.flux.patches import places
+from worker.gpu.painting.forward import DENOISE
 
 TRAINED_TIMESTEPS = 1000
 
@@ -18,6 +20,8 @@ TRAINED_TIMESTEPS = 1000
 @dataclass(frozen=True, eq=False)
 class Forward(Ask[Tensor]):
     """All rows of one picture at one timestep; answered with their velocities, shaped as `latents`."""
+
+    work: ClassVar[str] = DENOISE
 
     model: LoadedFlux
     latents: Tensor

@@ -34,6 +34,7 @@ class HintNetwork(Protocol):
 class Forward(Ask[Any]):
     """One input's way through a network."""
 
+    work: ClassVar[str] = "hint"
     urgent: ClassVar[bool] = True
 
     network: nn.Module

@@ -15,6 +15,7 @@ from shared.jobs import LoadSpec
 from shared.registry import Entry, EntryId
 from shared.sealing import Sealer
 from shared.settings import Settings
+from shared.spans import span
 from worker.gpu.installing.choosing import Taste
 from worker.gpu.installing.configs import ConfigDesk
 from worker.gpu.installing.effort import FETCHED, Effort
@@ -55,7 +56,7 @@ class Installer:
 
         Raises `GenerationFailed` with a sentence for the client, or `Cancelled`. Nothing is left behind then.
         """
-        with _in_words(spec):
+        with span("install"), _in_words(spec):
             workplace = Workplace(self._folder, _ENTRY_ID.validate_python(spec.file_prefix))
             with workplace.held(effort):
                 entry = self._installed(spec) or self._install(spec, workplace, effort)

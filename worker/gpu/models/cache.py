@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from shared.spans import span
+
 logger = logging.getLogger(__name__)
 
 
@@ -45,13 +47,23 @@ class Entry:
     loaded: Future[Any] = field(default_factory=Future)
 
 
+class ShelfObserver:
+    """Hears nothing of what comes and goes. It is called from any thread, and under the shelf's lock too, so
+    what overrides these must be short."""
+
+    def loaded(self, kind: str, seconds: float) -> None: ...
+
+    def evicted(self, kind: str) -> None: ...
+
+
 class Shelf:
     """A cache with a budget in bytes; safe to use from all threads."""
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, observer: ShelfObserver | None = None) -> None:
         self.load_s: dict[str, float] = {}
         """How long the last load took, by kind."""
         self._budget = budget_bytes
+        self._observer = observer or ShelfObserver()
         self._entries: OrderedDict[Key, Entry] = OrderedDict()  # least recently used first
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
@@ -64,8 +76,9 @@ class Shelf:
             return
         entries, missing = self._reserve(wanted)
         try:
-            for each in missing:
-                self._load(each)
+            if not all(map(_is_there, entries)):
+                with span("load"):
+                    self._fill(entries, missing)
             yield [entry.loaded.result() for entry in entries]
         finally:
             with self._changed:
@@ -121,13 +134,20 @@ class Shelf:
                 self._entries[each.key].users += 1
             return [self._entries[each.key] for each in wanted], missing
 
+    def _fill(self, entries: Sequence[Entry], missing: Sequence[Wanted]) -> None:
+        """Raises what loading does, here or in the other thread that loads it."""
+        for each in missing:
+            self._load(each)
+        for entry in entries:
+            entry.loaded.result()
+
     def _load(self, wanted: Wanted) -> None:
         """Fill its place; a load that failed leaves none, so that the next job tries again."""
         entry, began = self._entries[wanted.key], time.monotonic()
         try:
             loaded = wanted.load()
             taken = wanted.measure(loaded)
-            self.load_s[wanted.key.kind] = time.monotonic() - began
+            took_s = self.load_s[wanted.key.kind] = time.monotonic() - began
         except Exception as exc:  # noqa: BLE001 - it is passed on, to everybody who waits for this
             with self._changed:
                 del self._entries[wanted.key]
@@ -136,6 +156,7 @@ class Shelf:
         with self._changed:
             entry.bytes = taken
             self._changed.notify_all()  # it may be less than was expected
+        self._observer.loaded(wanted.key.kind, took_s)
         entry.loaded.set_result(loaded)
 
     def _make_room(self, wanted: Sequence[Wanted]) -> bool:
@@ -159,6 +180,7 @@ class Shelf:
 
     def _evict(self, key: Key) -> None:
         del self._entries[key]
+        self._observer.evicted(key.kind)
         logger.info("evicted", extra={"kind": key.kind, "what": key.name})
 
 

@@ -19,7 +19,7 @@ from worker.gpu.filming import VideoModel
 from worker.gpu.finishing.safety import SafetyChecker
 from worker.gpu.flux import FluxKit
 from worker.gpu.hints import HintNetwork
-from worker.gpu.models.cache import Key, Shelf, Wanted
+from worker.gpu.models.cache import Key, Shelf, ShelfObserver, Wanted
 from worker.gpu.models.catalogue import HINT_NETWORK, IMAGE_ENCODER, Catalogue
 from worker.gpu.models.controlnets import require_fit
 from worker.gpu.models.ip_adapters import IpAdapter
@@ -60,11 +60,17 @@ class Library:
     What it lends raises `GenerationFailed` for what is not here, can't be read, or does not fit together.
     """
 
-    def __init__(self, settings: Settings, precision: Precision, models: Models) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        precision: Precision,
+        models: Models,
+        observer: ShelfObserver | None = None,
+    ) -> None:
         self._settings = settings
         self._precision = precision
         self._models = models
-        self._shelf = Shelf(settings.model_memory_bytes or _device_bytes(precision.device))
+        self._shelf = Shelf(settings.model_memory_bytes or _device_bytes(precision.device), observer)
 
     @property
     def device(self) -> torch.device:
@@ -85,6 +91,11 @@ class Library:
     def load_s(self) -> float | None:
         """How long the last load of a checkpoint took; None if there was none yet."""
         return self._shelf.load_s.get(ModelKind.CHECKPOINT)
+
+    @property
+    def model_bytes(self) -> int:
+        """What is loaded takes; of what is being loaded, what is expected."""
+        return self._shelf.bytes()
 
     def make_room(self) -> bool:
         """Let go of what no job uses; tells whether there was anything."""

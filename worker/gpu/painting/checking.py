@@ -12,6 +12,7 @@ from worker.gpu.finishing.safety import SafetyChecker
 class Check(Ask[bool]):
     """Whether the picture is sensitive."""
 
+    work: ClassVar[str] = "check"
     urgent: ClassVar[bool] = True
 
     checker: SafetyChecker

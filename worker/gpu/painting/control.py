@@ -36,6 +36,7 @@ class ReadHint(Ask[Tensor]):
     """What a ControlNet makes of a hint, once for a picture: (1, channels, height, width), one position for
     each of the latents. A hint of another size than the picture's is resized."""
 
+    work: ClassVar[str] = "read_hint"
     urgent: ClassVar[bool] = True
 
     net: LoadedControlNet

@@ -19,6 +19,7 @@ OUT_OF_RANGE = (
 
 @dataclass(frozen=True, eq=False)
 class Decode(Ask[Pixels]):
+    work: ClassVar[str] = "decode"
     urgent: ClassVar[bool] = True
 
     kit: VaeKit

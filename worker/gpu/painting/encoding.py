@@ -27,6 +27,7 @@ class Encoded:
 class Encode(Ask[Encoded]):
     """One prompt; `chunks` has one tuple of chunks for each of the model's encoders."""
 
+    work: ClassVar[str] = "encode"
     urgent: ClassVar[bool] = True
 
     model: LoadedModel

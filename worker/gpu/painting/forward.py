@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from worker.gpu.engine import Ask
 from worker.gpu.models.loaded import LoadedModel
 from worker.gpu.painting.conditions import Conditions
 from worker.gpu.painting.control import UNSTEERED, Rows, Steering, residuals
+
+DENOISE = "denoise"
+"""The work of all asks for a denoising step, whatever the model's family."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Prediction:
 @dataclass(frozen=True, eq=False)
 class Forward(Ask[Prediction]):
     """Some rows of one picture at one timestep."""
+
+    work: ClassVar[str] = DENOISE
 
     model: LoadedModel
     latents: Tensor

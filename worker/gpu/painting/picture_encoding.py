@@ -20,6 +20,7 @@ from worker.gpu.painting.kit import VaeKit
 class EncodePicture(Ask[DiagonalGaussianDistribution]):
     """Answered by what the picture's latents are to be drawn from, before scaling."""
 
+    work: ClassVar[str] = "encode_picture"
     urgent: ClassVar[bool] = True
 
     kit: VaeKit

@@ -17,6 +17,7 @@ from worker.gpu.painting.request import ImagePrompt, PictureRequest
 class See(Ask[Tensor]):
     """The answer: (2, tokens, width), first what stands for no picture."""
 
+    work: ClassVar[str] = "see"
     urgent: ClassVar[bool] = True
 
     adapter: IpAdapter

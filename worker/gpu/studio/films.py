@@ -35,4 +35,5 @@ def make_film(tools: Tools, spec: FilmSpec, on_begin: OnBegin) -> Made:
         rendering = tools.engine.submit([partial(film, model, request)])
         on_begin(rendering)
         (made,) = rendering.result()
-    return Made(Outcome(generation_time_s=time.monotonic() - started), film=made)
+    outcome = Outcome(generation_time_s=time.monotonic() - started)
+    return Made(outcome, film=made, stepped_at=rendering.stepped_at)

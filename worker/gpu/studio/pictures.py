@@ -42,7 +42,7 @@ def make_pictures(tools: Tools, spec: PictureSpec, inputs: Inputs, on_begin: OnB
         pictures = rendering.result()
     finished = [_finished(picture, spec) for picture in pictures]
     outcome = plan.outcome([picture.is_sensitive for picture in pictures], time.monotonic() - started)
-    return Made(outcome, finished)
+    return Made(outcome, finished, stepped_at=rendering.stepped_at)
 
 
 def _finished(picture: Picture, spec: PictureSpec) -> Pixels:

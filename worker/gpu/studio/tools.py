@@ -23,6 +23,8 @@ class Made:
     outcome: Outcome
     pictures: Sequence[Pixels] = ()
     film: Film | None = None
+    stepped_at: float | None = None
+    """When its first denoising step was done, by the monotonic clock; None where none is made."""
 
 
 @dataclass(frozen=True)

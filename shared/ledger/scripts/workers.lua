@@ -1,0 +1,2 @@
+-- How many GPU workers beat.
+return redis.call('ZCOUNT', key('presence'), now_ms(), '+inf')
