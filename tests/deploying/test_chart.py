@@ -54,9 +54,9 @@ def names(rendered: Rendered) -> list[str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_one_of_that_kubernetes(release: Rendered, version: str) -> None:
-    wrong = {each["metadata"]["name"]: flaws(each, version) for each in release.objects}
+    wrong = [(each["kind"], each["metadata"]["name"], flaws(each, version)) for each in release.objects]
 
-    assert {name: found for name, found in wrong.items() if found} == {}
+    assert [found for found in wrong if found[2]] == []
 
 
 def test_no_two_objects_are_the_same(release: Rendered) -> None:

@@ -80,12 +80,16 @@ def test_a_shared_cache_is_filled_by_a_job_without_a_gpu() -> None:
 
 
 def test_a_cache_of_each_node_is_filled_before_its_worker_starts_whatever_fails() -> None:
-    rendered = render(joined(ALL, NODE_CACHE))
+    pools = [{"name": "gpu", "serves": ["sdxl", "sd15"]}, {"name": "cpu"}]
+    rendered = render(joined(ALL, NODE_CACHE, {"pools": pools}))
 
     (preload,) = pod_of(rendered, "worker-gpu")["spec"]["initContainers"]
+    (other,) = pod_of(rendered, "worker-cpu")["spec"]["initContainers"]
 
     assert preload["args"] == ["sh", "-c", "python -m worker.gpu.preload || true"]
     assert {"name": "models", "mountPath": "/models"} in preload["volumeMounts"]
+    assert environment_in(rendered, preload)["PRINTWORKS_SERVES"] == "sdxl,sd15"
+    assert "PRINTWORKS_SERVES" not in environment_in(rendered, other)
     assert rendered.of_kind("Job") == []
 
 

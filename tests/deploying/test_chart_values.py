@@ -105,6 +105,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "Pool gpu could never be updated",
     ),
     "unserved": (joined(pool(serves=["flux"]), SDXL), "No pool serves the checkpoint sdxl"),
+    "unserved-checker": (
+        joined(pool(serves=["flux"]), {"models": {"list": [{"kind": "safety", "id": "nsfw", "hub": "a/b"}]}}),
+        "No pool serves the safety nsfw",
+    ),
     "no-source": (models({"kind": "lora", "id": "a"}), "lora a needs exactly one of path, hub and url"),
     "two-sources": (
         models({"kind": "lora", "id": "a", "hub": "b/c", "path": "/models/c"}),

@@ -87,3 +87,14 @@ def test_a_preload_that_is_repeated_fetches_nothing(tmp_path: Path, hub: FakeHub
 
     assert (first, second) == (True, True)
     assert len(hub.requests) == before
+
+
+def test_a_pool_s_machine_gets_what_its_pool_serves_and_what_all_use(tmp_path: Path, hub: FakeHub) -> None:
+    big = {"kind": "checkpoint", "id": "big", "hub": "studio/gone"}
+    shop = workshop(tmp_path, hub, big, STYLE)
+    served, others = ({"serves": (model,)} for model in ("big", "small"))
+
+    whole = [preload(shop.settings.model_copy(update=pool)) for pool in (others, served)]
+
+    assert whole == [True, False]  # only the second asked for what the hub does not have
+    assert hub.fetched("studio/style") == ["style.safetensors"]

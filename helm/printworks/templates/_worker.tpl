@@ -13,7 +13,7 @@
 {{- toJson $image }}
 {{- end }}
 
-{{/* What fetches the models of the list, as a Job's container or a worker's init container: root, image, words. */}}
+{{/* What fetches the models of the list, as a Job's container or a worker's init container: root, image, words, serves. */}}
 {{- define "printworks.preloadContainer" -}}
 {{- include "printworks.container" (dict "root" .root "name" "preload" "image" .image "words" .words) }}
   envFrom:
@@ -21,6 +21,10 @@
   env:
     - name: HOME
       value: /tmp
+    {{- with .serves }}
+    - name: PRINTWORKS_SERVES
+      value: {{ join "," . | quote }}
+    {{- end }}
     {{- include "printworks.secretKey" .root | nindent 4 }}
     {{- include "printworks.modelsEnvironment" .root | nindent 4 }}
     {{- include "printworks.hubToken" .root | nindent 4 }}
