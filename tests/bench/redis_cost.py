@@ -1,23 +1,26 @@
 """What a job costs Redis, beside a plain Celery task; and how that grows with the cluster.
 
-`python -m tests.bench.redis_cost` prints two tables. Redis works on one core, so its CPU time for each job
-says how many one server takes. The first table counts all that a real gateway, worker and dispatcher ask for;
-the second (redis_scale.py) times the ledger's scripts while many GPUs are busy and their queue is long.
+`python -m tests.bench.redis_cost` prints three tables. Redis works on one core, so its CPU time for each job
+says how many one server takes. The first table counts all that a real gateway, worker and dispatcher ask for,
+the second what they need themselves (the worker paints next to nothing); the third (redis_scale.py) times the
+ledger's scripts while many GPUs are busy and their queue is long.
 """
 
 import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import redis
 
+from deploy import commands as words
 from deploy.ports import free_port
 from shared.settings import Settings
 from tests.bench import plain_celery
@@ -26,13 +29,14 @@ from tests.bench.report import print_table
 from tests.support import tiny
 from tests.support.models import write_models_file
 from tests.support.processes import (
+    forked,
     running,
     running_dispatcher,
-    running_gateway,
     running_redis,
     running_worker,
 )
 from tests.support.receiver import running_receiver
+from tests.support.waiting import wait_until
 
 CLIENTS, SLOTS = 16, 8
 KEY = "key-of-the-benchmark"
@@ -40,26 +44,33 @@ KEY = "key-of-the-benchmark"
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one job to Redis. Memory is what is still taken when it has ended."""
+    """Of one job, to Redis and to our own processes."""
 
     commands: float
     cpu_us: float
-    kilobytes: float
+    process_ms: dict[str, float]
+    """CPU time of each of ours."""
 
 
-def _figures(client: redis.Redis) -> tuple[float, float, int]:
-    """CPU seconds, commands and bytes that the server has used."""
+def _figures(client: redis.Redis, processes: Mapping[str, int]) -> list[float]:
+    """Commands and CPU seconds of the server, and CPU seconds of each process by its id."""
     info = client.info()
     cpu_s = info["used_cpu_sys_main_thread"] + info["used_cpu_user_main_thread"]
-    return cpu_s, info["total_commands_processed"], info["used_memory"]
+    times = [psutil.Process(pid).cpu_times() for pid in processes.values()]
+    return [info["total_commands_processed"], cpu_s, *(each.user + each.system for each in times)]
 
 
 @contextmanager
-def _measured(client: redis.Redis, count: int, costs: list[Cost]) -> Iterator[None]:
-    before = _figures(client)
+def _measured(
+    client: redis.Redis, count: int, costs: list[Cost], processes: Mapping[str, int] | None = None
+) -> Iterator[None]:
+    processes = processes or {}
+    before = _figures(client, processes)
     yield
-    cpu_s, commands, kept = (after - was for after, was in zip(_figures(client), before, strict=True))
-    costs.append(Cost(commands / count, 1e6 * cpu_s / count, kept / count / 1024))
+    after = _figures(client, processes)
+    commands, cpu_s, *own_s = (now - was for now, was in zip(after, before, strict=True))
+    own_ms = dict(zip(processes, (1e3 * each / count for each in own_s), strict=True))
+    costs.append(Cost(commands / count, 1e6 * cpu_s / count, own_ms))
 
 
 def job_cost(folder: Path, url: str, jobs: int) -> Cost:
@@ -76,11 +87,13 @@ def job_cost(folder: Path, url: str, jobs: int) -> Cost:
     )
     costs: list[Cost] = []
     with ExitStack() as stack:
-        gateway = stack.enter_context(running_gateway(settings, folder / "gateway.log"))
-        stack.enter_context(running_worker(settings, folder / "worker.log"))
-        stack.enter_context(running_dispatcher(settings, folder / "dispatcher.log"))
+        worker = stack.enter_context(running_worker(settings, folder / "worker.log"))
+        dispatcher = stack.enter_context(running_dispatcher(settings, folder / "dispatcher.log"))
+        gateway = stack.enter_context(forked(words.gateway(), settings, folder / "gateway.log"))
+        wait_until(lambda: b"running on" in (folder / "gateway.log").read_bytes(), within_s=60)
+        processes = {"gateway": gateway.pid, "GPU worker": worker.pid, "dispatcher": dispatcher.pid}
         receiver = stack.enter_context(running_receiver())
-        client = stack.enter_context(httpx.Client(base_url=gateway, timeout=120))
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{settings.port}", timeout=120))
         server = stack.enter_context(redis.Redis.from_url(url))
         pool = stack.enter_context(ThreadPoolExecutor(CLIENTS))
         body = {"key": KEY, "model_id": "demo", "prompt": "a red circle", "width": 64, "height": 64}
@@ -92,7 +105,7 @@ def job_cost(folder: Path, url: str, jobs: int) -> Cost:
                 sys.exit(f"not made: {answer}")
 
         list(pool.map(request, range(CLIENTS)))
-        with _measured(server, jobs, costs):
+        with _measured(server, jobs, costs, processes):
             list(pool.map(request, range(jobs)))
             while len(receiver.requests) < CLIENTS + jobs:
                 time.sleep(0.01)
@@ -128,7 +141,6 @@ def _rows(task: Cost, job: Cost) -> list[tuple[str, ...]]:
             f"{cost.cpu_us:.0f}",
             f"{cost.cpu_us / task.cpu_us:.2f}",
             f"{1e6 / cost.cpu_us:.0f}",
-            f"{cost.kilobytes:.1f}",
         )
         for name, cost in (("a plain Celery task", task), ("a job with its webhook", job))
     ]
@@ -144,8 +156,10 @@ def main() -> None:
         with running_redis(folder) as url:
             task = task_cost(folder, url.removesuffix("/0") + "/1", asked.jobs)
             job = job_cost(folder, url, asked.jobs)
-            columns = ("commands", "CPU us", "ratio", "a second on one core", "kB kept")
+            columns = ("commands", "CPU us", "ratio", "a second on one core")
             print_table("redis, for each one", columns, _rows(task, job))
+            own = [(name, f"{ms:.1f}", f"{1e3 / ms:.0f}") for name, ms in job.process_ms.items()]
+            print_table("our processes, for each job", ("CPU ms", "a second on one core"), own)
             clusters = [f"{gpus} GPUs" for gpus in asked.gpus]
             print_table("redis, us for each call", clusters, script_rows(url, asked.gpus, job.cpu_us))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.redis_servers import sentinels_of
 from shared.settings import Settings
 from tests.support.chart import (
     ALL,
@@ -25,6 +26,7 @@ from tests.support.chart import (
 OTHERS_VARIABLES = {
     "HOME",
     "REDIS_PASSWORD",
+    "SENTINEL_PASSWORD",
     "HF_TOKEN",
     "FLOWER_ADDRESS",
     "FLOWER_PORT",
@@ -199,6 +201,21 @@ def test_a_sentinel_without_a_password_has_none_in_its_url() -> None:
 
     assert told["PRINTWORKS_REDIS_URL"] == "redis+sentinel://s-1:26379,s-2:26379/main/3"
     assert "REDIS_PASSWORD" not in told
+
+
+def test_passwords_of_the_sentinels_and_of_what_they_watch_reach_the_application_from_a_secret() -> None:
+    sentinel = {"hosts": ["s-1:26379"], "master": "main", "password": {"value": "of-the-sentinels"}}
+    values = joined(LEAST, {"redis": {"mode": "sentinel", "sentinel": sentinel}})
+    rendered = render(values)
+
+    told = environment_in(rendered, main_container(rendered, "gateway"))
+
+    group = sentinels_of(told["PRINTWORKS_REDIS_URL"])
+    assert group is not None
+    assert (group.password, group.sentinel_password) == ("pass-word", "of-the-sentinels")
+    (secret,) = rendered.of_kind("Secret")
+    rest = [each for each in rendered.objects if each is not secret]
+    assert "of-the-sentinels" not in json.dumps(rest)
 
 
 def test_the_file_of_keys_is_mounted_where_the_gateway_reads_it() -> None:

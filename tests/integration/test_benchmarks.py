@@ -37,8 +37,9 @@ def test_what_a_job_costs_redis_is_measured_beside_a_plain_task_and_as_clusters_
         check=True,
     )
 
-    beside, growing = ran.stdout.strip().split("\n\n")
+    beside, own, growing = ran.stdout.strip().split("\n\n")
     assert len(ratios(beside)) == 2
+    assert len(own.splitlines()) == 2 + 3
     assert [row.split()[0] for row in growing.splitlines()[2:-1]] == [
         *("accept", "claim", "finish", "beat", "sweep", "census"),
     ]

@@ -54,13 +54,17 @@ PRINTWORKS_{{ upper $name }}: {{ include "printworks.word" $value | quote }}
 {{- include "printworks.secretVariable" (dict "root" . "name" "PRINTWORKS_REDIS_URL" "secret" $redis.external.url) }}
 {{- else }}
 {{- include "printworks.secretVariable" (dict "root" . "name" "REDIS_PASSWORD" "secret" $redis.password) }}
+{{- if eq $redis.mode "sentinel" }}
+{{- include "printworks.secretVariable" (dict "root" . "name" "SENTINEL_PASSWORD" "secret" $redis.sentinel.password) }}
+{{- end }}
 - name: PRINTWORKS_REDIS_URL
   {{- if eq $redis.mode "embedded" }}
   value: redis://:$(REDIS_PASSWORD)@{{ include "printworks.fullname" . }}-redis:6379/0
   {{- else }}
   {{- $password := ternary ":$(REDIS_PASSWORD)@" "" (ne "" (include "printworks.given" $redis.password)) }}
+  {{- $asking := ternary "?sentinel_password=$(SENTINEL_PASSWORD)" "" (ne "" (include "printworks.given" $redis.sentinel.password)) }}
   {{- with $redis.sentinel }}
-  value: redis+sentinel://{{ .username }}{{ $password }}{{ join "," .hosts }}/{{ .master }}/{{ int .database }}
+  value: redis+sentinel://{{ .username }}{{ $password }}{{ join "," .hosts }}/{{ .master }}/{{ int .database }}{{ $asking }}
   {{- end }}
   {{- end }}
 {{- end }}
