@@ -15,6 +15,7 @@ PrintworksError
 ├── EntryGone               something that the job would use was deleted while it was accepted
 ├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
 │   ├── LedgerUnavailable   Redis can't be reached
+│   │   └── OfAnotherVersion    what it holds was written by a version that this process can't read
 │   └── StorageUnavailable  the storage folder can't be written
 ├── BadPicture              an input picture that can't be had or read; a sentence says what to send instead
 ├── RefusedAddress          an outbound URL that points where it may not
@@ -102,6 +103,10 @@ class UpstreamUnavailable(PrintworksError):
 
 class LedgerUnavailable(UpstreamUnavailable):
     pass
+
+
+class OfAnotherVersion(LedgerUnavailable):
+    """During an update: another process, or this one a little later, can read it."""
 
 
 class StorageUnavailable(UpstreamUnavailable):

@@ -3,8 +3,9 @@
 Knows nothing of HTTP (see api/wire) nor of diffusion (see worker/gpu).
 """
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from shared.errors import OfAnotherVersion
 from shared.jobs.film import FilmSpec
 from shared.jobs.job import AnySpec, Job, JobState, Outcome
 from shared.jobs.load import LoadSpec, ModelSource, Origin
@@ -45,5 +46,9 @@ _SPECS: TypeAdapter[AnySpec] = TypeAdapter(AnySpec)
 
 
 def spec_from_json(text: str) -> AnySpec:
-    """What `JobSpec.model_dump_json` wrote."""
-    return _SPECS.validate_json(text)
+    """What `JobSpec.model_dump_json` wrote. Raises `OfAnotherVersion` for what a newer version has that is
+    unknown here: to pass over it would make something else than was asked for."""
+    try:
+        return _SPECS.validate_json(text)
+    except ValidationError:
+        raise OfAnotherVersion("This server is being updated. Please try again later.") from None

@@ -17,6 +17,7 @@ from shared.errors import (
     IdempotencyConflict,
     JobNotFound,
     MakesWay,
+    OfAnotherVersion,
     QueueFull,
     TooManyJobs,
 )
@@ -84,6 +85,15 @@ class Claim:
     """It may be what ended its workers before: nothing may run beside it."""
     waited_s: float = 0.0
     """Since it was accepted, by Redis' clock; not told of loads, nor of jobs that are given to a peer."""
+
+
+class UnreadableClaim(OfAnotherVersion):
+    """Of a job that was leased to this process, and that a newer one must make."""
+
+    def __init__(self, detail: str, job_id: int, token: str) -> None:
+        super().__init__(detail)
+        self.job_id = job_id
+        self.token = token
 
 
 @dataclass(frozen=True)
@@ -344,15 +354,19 @@ def _too_long_a_wait(wait_s: float, most_s: float) -> QueueFull:
 
 
 def read_claim(token: str, reply: Reply, *, bells: Bells = ()) -> Claim:
+    """Raises `UnreadableClaim`: the lease is taken all the same."""
     job_id, tenant, attempts, spec = reply[:4]
-    return Claim(
-        job_id=int(job_id),
-        token=token,
-        tenant=tenant,
-        attempts=int(attempts),
-        spec=spec_from_json(spec),
-        bells=bells,
-    )
+    try:
+        return Claim(
+            job_id=int(job_id),
+            token=token,
+            tenant=tenant,
+            attempts=int(attempts),
+            spec=spec_from_json(spec),
+            bells=bells,
+        )
+    except OfAnotherVersion as exc:
+        raise UnreadableClaim(exc.detail, int(job_id), token) from None
 
 
 def _hashed(idempotency_key: str) -> str:

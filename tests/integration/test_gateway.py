@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+import redis
 from PIL import Image
 
 from api.admission import made_before
@@ -506,3 +508,18 @@ def test_no_body_reaches_the_log(client: httpx.Client, tmp_path: Path) -> None:
         client.post(f"{ROOT}/text2video", json=body(num_frames=nonsense, key=KEY)).raise_for_status()
 
     assert KEY not in (tmp_path / "gateway.log").read_text()
+
+
+def test_a_job_that_a_newer_gateway_accepted_is_answered_503_by_one_that_is_not_updated_yet(
+    client: httpx.Client, settings: Settings
+) -> None:
+    job_id = client.post(f"{ROOT}/text2img", json=body(instant_response="yes")).json()["id"]
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as raw:
+        spec = json.loads(str(raw.hget(f"pw:job:{job_id}", "spec")))
+        raw.hset(f"pw:job:{job_id}", "spec", json.dumps({**spec, "what_is_not_known_yet": 1}))
+
+    answer = client.post(f"{ROOT}/fetch/{job_id}", json={"key": body()["key"]})
+
+    assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert answer.headers["Retry-After"]
+    assert "updated" in answer.json()["message"]

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import celery
 import numpy as np
 import psutil
 import pytest
+import redis
 
 from deploy import commands
 from shared import ledger
@@ -251,3 +253,21 @@ def test_a_full_disk_holds_jobs_up_until_there_is_room_again(
     assert (cancelled.state, done.state) == (JobState.CANCELLED, JobState.SUCCEEDED)
     folder = settings.data_dir / "generations"
     assert [path.name for path in folder.iterdir() if path.is_file()] == list(done.spec.file_names)
+
+
+def test_a_job_of_a_newer_version_is_left_to_newer_workers_with_no_attempt_counted(
+    store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
+) -> None:
+    job_id, log = submit(store, settings, bell), tmp_path / "worker.log"
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        key = f"pw:job:{job_id}"
+        known = str(client.hget(key, "spec"))
+        client.hset(key, "spec", json.dumps({**json.loads(known), "what_is_not_known_yet": 1}))
+
+        with running_worker(settings, log):
+            wait_until(lambda: log.read_text().count("job of a newer version passed on") >= 2)
+            assert client.hget(key, "attempts") in ("0", "1"), "one may be looking at it just now"
+            client.hset(key, "spec", known)
+            job = ended(store, job_id)
+
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from shared import ledger
 from shared.broker import Bell
-from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable
+from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable, MakesWay
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
@@ -53,7 +53,11 @@ class Attendant:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
         here: made, failed, cancelled or given back. False if there was none. Raises `LedgerUnavailable` and
         `MakesWay` when none could be claimed."""
-        hold = self._leases.take(claim)
+        try:
+            hold = self._leases.take(claim)
+        except ledger.UnreadableClaim as exc:
+            self._pass_on(exc)
+            raise MakesWay("A newer worker must make this job.") from exc
         if hold is None:
             return False
         try:
@@ -69,6 +73,12 @@ class Attendant:
         finally:
             self._leases.remove(hold)
         return True
+
+    def _pass_on(self, claim: ledger.UnreadableClaim) -> None:
+        """To a worker that has been updated already, with the attempt not counted."""
+        released = self._insist(ledger.release(claim.job_id, claim.token))
+        self._bell.ring(released.bells)
+        logger.warning("job of a newer version passed on", extra={"job_id": claim.job_id})
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim
