@@ -23,6 +23,7 @@ from deploy.ports import free_port
 from shared.settings import DEMO, Settings
 from tests.support.clients import a_png, in_base64
 from tests.support.known_metrics import known_metrics
+from tests.support.metrics import scraped
 from tests.support.pictures import download_picture, read_picture
 from tests.support.processes import (
     LocalCluster,
@@ -71,7 +72,7 @@ def is_done(cluster: LocalCluster, job_id: int) -> bool:
 
 
 def jobs_running(cluster: LocalCluster) -> bool:
-    return 'printworks_jobs{state="running"} 0.0' not in httpx.get(f"{cluster.url}/metrics").text
+    return scraped(cluster.url).total("printworks_jobs", state="running") > 0
 
 
 def test_a_red_circle_on_a_blue_background_is_that(cluster: LocalCluster) -> None:

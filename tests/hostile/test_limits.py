@@ -20,6 +20,7 @@ from tests.hostile.judging import complaint
 from tests.hostile.raw import Wire, head, wired
 from tests.hostile.sending import Attack, attacking
 from tests.hostile.target import GOOD, ROOT, STALL_S, USER, Target, running_target, waits_of_others
+from tests.support.metrics import scraped
 from tests.support.waiting import wait_until
 
 KB = 1024
@@ -187,7 +188,4 @@ def test_who_waits_for_pictures_is_not_taken_for_one_who_stalls(settings: Settin
 
 
 def open_jobs(client: httpx.Client) -> int:
-    lines = client.get("/metrics").text.splitlines()
-    return int(
-        float(next(line for line in lines if line.startswith('printworks_jobs{state="queued"}')).split()[1])
-    )
+    return int(scraped(str(client.base_url)).total("printworks_jobs", state="queued"))

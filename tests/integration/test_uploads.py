@@ -18,6 +18,7 @@ from shared.jobs import Role
 from shared.ledger import Ledger
 from shared.settings import Settings
 from shared.storage import FolderStorage, input_name
+from tests.support.metrics import scraped
 from tests.support.pictures import download_picture
 from tests.support.processes import running_gateway
 
@@ -174,7 +175,7 @@ def test_a_job_whose_pictures_cant_be_used_is_not_accepted(client: httpx.Client)
 
     assert answer["status"] == "error"
     assert answer["message"] == "mask_image must be a public address; this one is private"
-    assert 'printworks_jobs{state="queued"} 0.0' in client.get("/metrics").text
+    assert scraped(str(client.base_url)).total("printworks_jobs") == 0
 
 
 def test_a_video_is_served_in_the_parts_that_a_player_asks_for(

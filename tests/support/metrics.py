@@ -56,6 +56,12 @@ class Scrape:
         assert len(found) < 2, f"{name} {labels} is there {len(found)} times"
         return found[0] if found else 0.0
 
+    def total(self, name: str, **labels: str) -> float:
+        """Of all series with these labels, whatever others they have."""
+        return sum(
+            each.value for each in self.samples if each.name == name and labels.items() <= each.labels.items()
+        )
+
     def series(self) -> set[tuple[str, frozenset[tuple[str, str]]]]:
         return {(each.name, frozenset(each.labels.items())) for each in self.samples}
 
