@@ -15,6 +15,7 @@ from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavail
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
+from shared.logs import about_job
 from shared.spans import failed, job_span
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
 from worker.gpu.metrics import JobMetrics
@@ -76,9 +77,10 @@ class Attendant:
 
     def _pass_on(self, claim: ledger.UnreadableClaim) -> None:
         """To a worker that has been updated already, with the attempt not counted."""
-        released = self._insist(ledger.release(claim.job_id, claim.token))
-        self._bell.ring(released.bells)
-        logger.warning("job of a newer version passed on", extra={"job_id": claim.job_id})
+        with about_job(claim.job_id):
+            released = self._insist(ledger.release(claim.job_id, claim.token))
+            self._bell.ring(released.bells)
+            logger.warning("job of a newer version passed on")
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim
