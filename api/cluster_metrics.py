@@ -53,6 +53,8 @@ def _by_model(census: Census) -> Iterator[Metric]:
     unserved = sum(each.queued for each in census.models if each not in served)
     said = "Queued jobs of models that no worker serves"
     yield _gauge("printworks_unserved_jobs", said, (), [((), unserved)])
+    said = "Loads of models that no worker has begun"
+    yield _gauge("printworks_loads_waiting", said, (), [((), census.loads_waiting)])
     said = "Since the job was accepted that has been queued longest"
     yield _gauge("printworks_oldest_queued_seconds", said, (), [((), census.oldest_queued_s)])
 

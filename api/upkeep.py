@@ -70,24 +70,22 @@ class Upkeep:
     async def round(self) -> None:
         """Do what is to be done now."""
         gateway: Gateway = self._app.state.gateway
-        updates = await _updates(gateway, self._known)
-        if self._known is not None and updates != self._known:
+        try:
+            models = await gateway.registry.look()
+        except LedgerUnavailable:
+            return
+        if self._known is not None and models.updates != self._known:
             self._app.state.gateway = gateway = await _updated(gateway)
             self._is_seeded = False
-        self._known = updates
-        if not self._is_looked_at and updates is not None:
+        self._known = models.updates
+        if models.is_empty:  # also if another Redis has taken the place of the one that was seeded
+            self._is_seeded = False
+        if not self._is_looked_at:
             for flaw in await gateway.ledger.flaws():
                 logger.error("redis can't be trusted", extra={"reason": flaw})
             self._is_looked_at = True
         if not self._is_seeded:
             self._is_seeded = await seeded(self._ledger, gateway.settings)
-
-
-async def _updates(gateway: Gateway, known: int | None) -> int | None:
-    try:
-        return (await gateway.registry.look()).updates
-    except LedgerUnavailable:
-        return known
 
 
 async def _updated(gateway: Gateway) -> Gateway:

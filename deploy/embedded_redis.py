@@ -64,14 +64,17 @@ def wait_for_redis(
     deadline, reasons = time.monotonic() + within_s, set[str]()
     try:
         connection = connected(url, socket_connect_timeout=1, socket_timeout=2)
-    except ValueError as exc:
-        raise Misconfigured(f"REDIS_URL can't be used: {exc}") from exc
+    except ValueError:  # whose words may hold a part of the password
+        raise Misconfigured(
+            "The URL of Redis can't be used: it looks like redis://:PASSWORD@host:6379/0, "
+            "with %2F for each / of the password."
+        ) from None
     with connection as client:
         while not give_up():
             try:
                 client.ping()  # INFO would be answered while the file is replayed
                 if found := next(flaws(client.info()), None):
-                    raise Misconfigured(f"REDIS_URL can't be used: {found}")
+                    raise Misconfigured(f"This Redis can't be used: {found}")
                 return
             except redis.RedisError as exc:
                 if time.monotonic() > deadline:

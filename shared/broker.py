@@ -48,6 +48,11 @@ class SteadyConnection(Connection):
         with contextlib.suppress(AttributeError):
             super().maybe_close_channel(channel)  # type: ignore[no-untyped-call]
 
+    def info(self) -> dict[str, Any]:
+        """For who watches: without the options of the transport, in which the Sentinels' password is."""
+        told: dict[str, Any] = super().info()  # type: ignore[no-untyped-call]
+        return told | {"transport_options": {}}
+
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
         return super().ensure_connection(  # type: ignore[no-untyped-call]
             *arguments, **options, interval_max=LONGEST_RECONNECT_S

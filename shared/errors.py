@@ -16,6 +16,7 @@ PrintworksError
 ├── UpstreamUnavailable     what we stand on is missing; nothing was accepted
 │   ├── LedgerUnavailable   Redis can't be reached
 │   │   └── OfAnotherVersion    what it holds was written by a version that this process can't read
+│   │       └── UnreadableClaim     that, of a job that was leased to this process
 │   └── StorageUnavailable  the storage folder can't be written
 ├── BadPicture              an input picture that can't be had or read; a sentence says what to send instead
 ├── RefusedAddress          an outbound URL that points where it may not

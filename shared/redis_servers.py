@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from shared.errors import Misconfigured
 
 SCHEME = "redis+sentinel"
+PASSWORD_OPTION = "sentinel_password"  # noqa: S105 - its name
 SENTINEL_PORT = 26379
 SENTINEL_TIMEOUT_S = 2.0
 """One that does not answer is passed over for the next."""
@@ -51,10 +52,13 @@ class Sentinels:
 
 def sentinels_of(url: str) -> Sentinels | None:
     """None for the URL of one server. Raises `Misconfigured`."""
-    if not url.startswith(f"{SCHEME}:"):
+    scheme = url.partition(":")[0]
+    if not scheme.endswith("sentinel"):
         return None
     try:
         parts = urlsplit(url)
+        if scheme != SCHEME:
+            raise ValueError("another scheme")
         access, _, hosts = parts.netloc.rpartition("@")
         username, _, password = access.partition(":")
         master, _, db = parts.path.strip("/").partition("/")
@@ -64,7 +68,7 @@ def sentinels_of(url: str) -> Sentinels | None:
             db=int(db or "0"),
             username=unquote(username) or None,
             password=unquote(password) or None,
-            sentinel_password=parse_qs(parts.query).get("sentinel_password", [None])[0],
+            sentinel_password=_option(parts.query),
         )
     except ValueError:
         raise Misconfigured(f"The URL of Redis can't be used: {LOOKS_LIKE}") from None
@@ -114,13 +118,24 @@ def broker_of(url: str) -> tuple[str, dict[str, Any]]:
     if group is None:
         return url, {}
     access = f"{quote(group.username or '', safe='')}:{quote(group.password or '', safe='')}@"
-    urls = [f"sentinel://{access}{host}:{port}/{group.db}" for host, port in group.hosts]
+    hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in group.hosts]
+    urls = [f"sentinel://{access}{host}/{group.db}" for host in hosts]
     return ";".join(urls), {"master_name": group.master, "sentinel_kwargs": group.sentinel_options}
 
 
 def _host(word: str) -> tuple[str, int]:
     parts = urlsplit(f"//{word}")
     return _required(parts.hostname), parts.port or SENTINEL_PORT
+
+
+def _option(query: str) -> str | None:
+    """What is no option of ours must not be believed to hold."""
+    if not query:
+        return None
+    name, _, value = query.partition("=")
+    if name != PASSWORD_OPTION or "&" in value:
+        raise ValueError("another option")
+    return unquote(value)
 
 
 def _required(word: str | None) -> str:

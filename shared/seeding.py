@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared import ledger
 from shared.api_keys import ApiKey, digest
-from shared.errors import BadRequest, JobNotFound, Misconfigured
+from shared.errors import BadRequest, JobNotFound, Misconfigured, OfAnotherVersion
 from shared.jobs import LoadSpec, ModelSource, Origin
 from shared.ledger import Ledger, Seed
 from shared.logs import about_job
@@ -71,6 +71,8 @@ def _load(store: Ledger, settings: Settings, spec: LoadSpec) -> None:
 def _is_open(store: Ledger, job_id: int) -> bool:
     try:
         return not store.run(ledger.read(job_id, None)).state.is_terminal
+    except OfAnotherVersion:  # and so it waits for a worker of that
+        return True
     except JobNotFound:  # its record has expired
         return False
 

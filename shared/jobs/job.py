@@ -31,9 +31,9 @@ class JobState(StrEnum):
 
 
 class Outcome(BaseModel):
-    """How a job ended: what was made, or why nothing was."""
+    """How a job ended: what was made, or why nothing was. Of another version it may have more fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     generation_time_s: float = 0.0
     """From the claim to the last picture."""

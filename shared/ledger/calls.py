@@ -24,6 +24,7 @@ from shared.errors import (
 from shared.jobs import AnySpec, Job, JobSpec, JobState, Kind, Outcome, spec_from_json
 from shared.ledger.worker_facts import WorkerFacts
 from shared.settings import Settings
+from shared.version import VERSION
 
 T = TypeVar("T")
 Argument = str | int | float
@@ -202,18 +203,24 @@ def accept(
     )
 
 
-def claim_load(worker: str, token: str, settings: Settings) -> Call[Claim | None]:
+def claim_load(worker: str, token: str, settings: Settings, *, version: str = VERSION) -> Call[Claim | None]:
     """Lease the load of a model that has waited longest; None if none waits."""
 
     def parse(reply: Reply) -> Claim | None:
         return read_claim(token, reply) if reply else None
 
-    arguments: list[Argument] = [worker, token, in_ms(settings.lease_s), " ".join(settings.serves)]
+    arguments: list[Argument] = [worker, token, in_ms(settings.lease_s), " ".join(settings.serves), version]
     return Call("claim_load", arguments, parse, is_perishable=True)
 
 
 def claim(
-    worker: str, token: str, settings: Settings, loaded_models: Sequence[str], *, is_idle: bool = True
+    worker: str,
+    token: str,
+    settings: Settings,
+    loaded_models: Sequence[str],
+    *,
+    is_idle: bool = True,
+    version: str = VERSION,
 ) -> Call[Claim | None]:
     """Lease the next job; None if nothing waits. `is_idle`: the worker holds no job. Raises `MakesWay` if it
     is to claim nothing until then."""
@@ -232,7 +239,7 @@ def claim(
         in_ms(settings.lease_s),
         settings.affinity_slack,
         GPU_QUEUES,
-        *("1" if is_idle else "0", *_pool(settings)),
+        *("1" if is_idle else "0", *_pool(settings), version),
         *loaded_models,
     ]
     return Call("claim", arguments, parse, is_perishable=True)
@@ -273,12 +280,12 @@ def finish(job_id: int, token: str, state: JobState, outcome: Outcome) -> Call[F
     return Call("finish", arguments, _finished("finished"))
 
 
-def release(job_id: int, token: str, *, stays: bool = False) -> Call[Finished]:
+def release(job_id: int, token: str, *, stays: bool = False, unreadable_by: str = "") -> Call[Finished]:
     """Give a job back without counting the attempt; one that was cancelled meanwhile ends. `stays`: no other
-    server is to get it any more."""
+    server is to get it any more. `unreadable_by`: a version that is not to get it again."""
     arguments: list[Argument] = [
         *(job_id, token, GPU_QUEUES, CANCELLED.model_dump_json()),
-        "1" if stays else "0",
+        *("1" if stays else "0", unreadable_by),
     ]
     return Call("release", arguments, _finished("released"))
 

@@ -45,6 +45,8 @@ class Census:
     deliveries_waiting: int
     deliveries_dead: int
     totals: dict[str, int]
+    loads_waiting: int
+    """Loads of models that no worker has begun."""
 
     @property
     def wait_s(self) -> float:
@@ -57,7 +59,7 @@ def census() -> Call[Census]:
 
 
 def _parse(reply: Sequence[Any]) -> Census:
-    queued, away, facts, tenants, oldest_ms, work, pace, job_pace, waiting, dead, totals = reply
+    queued, away, facts, tenants, oldest_ms, work, pace, job_pace, waiting, dead, totals, loads = reply
     workers = tuple(WorkerFacts.model_validate_json(each) for each in facts)
     return Census(
         models=_by_model(queued, away, workers),
@@ -70,6 +72,7 @@ def _parse(reply: Sequence[Any]) -> Census:
         deliveries_waiting=int(waiting),
         deliveries_dead=int(dead),
         totals=dict(zip(totals[::2], map(int, totals[1::2]), strict=True)),
+        loads_waiting=int(loads),
     )
 
 

@@ -112,13 +112,13 @@ def claim_delivery(token: str, settings: Settings, occupied: Collection[str] = (
 
 def finish_delivery(
     delivery: Delivery,
-    verdict: Literal["delivered", "retry", "dead"],
+    verdict: Literal["delivered", "retry", "dead", "later"],
     *,
     retry_in_s: float = 0.0,
     answer: str,
     took_s: float = 0.0,
 ) -> Call[bool]:
-    """Record one attempt; false if the lease was lost."""
+    """Record one attempt, or that none was made (`later`); false if the lease was lost."""
     arguments: list[Argument] = [
         *(delivery.job_id, delivery.token, verdict, in_ms(retry_in_s)),
         *(answer, in_ms(took_s)),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.errors import OfAnotherVersion
 from shared.jobs import AnySpec, JobState, spec_from_json
 from shared.ledger.calls import Argument, Call, Claim, Held, Reply, in_ms, read_claim, renewed
 from shared.ledger.worker_facts import WorkerFacts
@@ -51,14 +52,19 @@ def load(most_leavers: int = MOST_LEAVERS) -> Call[ServerLoad]:
             job_pace_ms=float(job_pace) if job_pace else None,
             open_jobs=int(open_jobs),
             workers=workers,
-            leavers=tuple(
-                Leaver(int(job_id), int(cost), model, peer, spec_from_json(spec))
-                for job_id, cost, model, peer, spec in leavers
-            ),
+            leavers=tuple(found for each in leavers if (found := _leaver(*each))),
             leavers_behind=int(may_leave) - len(leavers),
         )
 
     return Call("load", [most_leavers], parse)
+
+
+def _leaver(job_id: str, cost: str, model: str, peer: str, spec: str) -> Leaver | None:
+    """None for one that only another version can read: it stays."""
+    try:
+        return Leaver(int(job_id), int(cost), model, peer, spec_from_json(spec))
+    except OfAnotherVersion:
+        return None
 
 
 def give(job_id: int, gateway: str, token: str, peer: str, settings: Settings) -> Call[Claim | None]:

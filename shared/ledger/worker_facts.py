@@ -1,15 +1,16 @@
 """What a GPU worker says of itself with each beat: what it makes too, so that nobody looks at each job."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.jobs import JobSpec
 
 
-class HeldJobs(NamedTuple):
+class HeldJobs(BaseModel):
     """Jobs of one model that a worker holds. Work is in work units."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     jobs: int = 0
     work_left: float = 0.0
@@ -55,6 +56,8 @@ def held_jobs(held: Iterable[tuple[JobSpec, float]]) -> dict[str, HeldJobs]:
         done = spec.cost * progress
         before = found.get(spec.model_id, HeldJobs())
         found[spec.model_id] = HeldJobs(
-            before.jobs + 1, before.work_left + spec.cost - done, before.work_done + done
+            jobs=before.jobs + 1,
+            work_left=before.work_left + spec.cost - done,
+            work_done=before.work_done + done,
         )
     return found

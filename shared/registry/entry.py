@@ -37,9 +37,10 @@ class ModelKind(StrEnum):
 
 
 class Entry(BaseModel):
-    """A model as it is registered. It never changes: a model that is loaded anew is another entry."""
+    """A model as it is registered. It never changes: a model that is loaded anew is another entry. Of another
+    version it may have more fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     entry_id: EntryId
     model_id: ModelId

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from pydantic import ValidationError
+
 from shared.registry.entry import Entry, ModelKind
 
 NEVER = "0"
@@ -54,7 +56,7 @@ class Snapshot:
             version=version,
             updates=updates,
             names=names,
-            entries={k: Entry.model_validate_json(v) for k, v in entries.items() if v.startswith("{")},
+            entries={k: entry for k, v in entries.items() if v.startswith("{") and (entry := _entry(v))},
             targets={k: v for k, v in entries.items() if not v.startswith("{")},
             seeded=seeded,
             dropped=frozenset(dropped),
@@ -93,3 +95,11 @@ class Snapshot:
     def target(self, deploy_type: str) -> str | None:
         """Id of the S3 target for these files; None if they are stored in the folder."""
         return self.names.get(target_name(deploy_type))
+
+
+def _entry(text: str) -> Entry | None:
+    """None for a kind of model that another version knows: here it is not registered."""
+    try:
+        return Entry.model_validate_json(text)
+    except ValidationError:
+        return None

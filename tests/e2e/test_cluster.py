@@ -337,7 +337,7 @@ def test_a_redis_url_that_is_none_is_one_sentence_and_exit_code_2(tmp_path: Path
     refused = launch(PORT="0", DATA_DIR=str(tmp_path), REDIS_URL="somewhere")
 
     assert refused.returncode == 2
-    assert "REDIS_URL can't be used" in refused.stderr
+    assert "URL of Redis can't be used" in refused.stderr
 
 
 def test_sigterm_ends_a_launcher_that_waits_for_redis(tmp_path: Path) -> None:

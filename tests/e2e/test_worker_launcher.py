@@ -186,7 +186,7 @@ def test_a_redis_that_does_not_answer_is_waited_for_and_told_of_once(tmp_path: P
     [
         (["--gpus", "0,7"], {}, "GPU 7 is not there: this machine has 0, 1.\n"),
         ([], {"PRINTWORKS_SLOTS": "0"}, "PRINTWORKS_SLOTS: Input should be greater than or equal to 1\n"),
-        ([], {"PRINTWORKS_REDIS_URL": "somewhere"}, "REDIS_URL can't be used"),
+        ([], {"PRINTWORKS_REDIS_URL": "somewhere"}, "URL of Redis can't be used"),
     ],
     ids=["gpu", "setting", "redis"],
 )

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import io
-import json
 import signal
 import threading
 import time
@@ -33,7 +32,7 @@ from shared.ledger import AsyncLedger, Ledger
 from shared.missing import NO_CHECKER, NO_TRANSLATOR
 from shared.settings import Settings
 from shared.storage import FolderStorage, input_name
-from tests.support.jobs import make_spec
+from tests.support.jobs import make_spec, make_unreadable
 from tests.support.models import write_models_file
 from tests.support.processes import forked, running_gateway
 from tests.support.site import answer, running_site
@@ -515,8 +514,7 @@ def test_a_job_that_a_newer_gateway_accepted_is_answered_503_by_one_that_is_not_
 ) -> None:
     job_id = client.post(f"{ROOT}/text2img", json=body(instant_response="yes")).json()["id"]
     with redis.Redis.from_url(settings.redis_url, decode_responses=True) as raw:
-        spec = json.loads(str(raw.hget(f"pw:job:{job_id}", "spec")))
-        raw.hset(f"pw:job:{job_id}", "spec", json.dumps({**spec, "what_is_not_known_yet": 1}))
+        make_unreadable(raw, job_id)
 
     answer = client.post(f"{ROOT}/fetch/{job_id}", json={"key": body()["key"]})
 

@@ -1,6 +1,7 @@
 """The ledger's scripts one by one: what each promises, against a real server."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from shared.errors import IdempotencyConflict, JobNotFound, LedgerUnavailable
 from shared.jobs import Job, JobState, Outcome
 from shared.ledger import AsyncLedger, Held, Ledger
 from shared.settings import Settings
-from tests.support.jobs import accept, accepting, claim, make_key, make_spec
+from tests.support.jobs import accept, accepting, claim, make_key, make_spec, make_unreadable
 
 
 @pytest.fixture
@@ -366,3 +367,39 @@ def test_the_schema_names_every_key_that_the_scripts_use() -> None:
 
     assert used
     assert not [name for name in used if f"`{name}" not in schema]
+
+
+def test_a_delivery_that_was_not_tried_counts_no_attempt(store: Ledger, settings: Settings) -> None:
+    job_id = accept(store, settings, webhook="http://receiver.test/")
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.SUCCEEDED, Outcome()))
+    leased = store.run(ledger.claim_delivery("first", settings))
+    assert leased is not None
+
+    assert store.run(ledger.finish_delivery(leased, "later", retry_in_s=0.0, answer=""))
+
+    assert store.run(ledger.delivery_log(job_id, "tenant")).attempts == ()
+    again = store.run(ledger.claim_delivery("second", settings))
+    assert again is not None
+    assert (again.job_id, again.attempts) == (job_id, 0)
+
+
+def test_what_another_version_has_registered_or_told_besides_is_passed_over(
+    store: Ledger, settings: Settings, raw: redis.Redis
+) -> None:
+    job_id = accept(store, settings, home="here")
+    told = Outcome(reason="why").model_dump() | {"not_known_yet": 1}
+    store.run(ledger.finish(job_id, claim(store, settings).token, JobState.FAILED, Outcome()))
+    raw.hset(f"pw:job:{job_id}", "outcome", json.dumps(told))
+    leaving, unreadable = (accept(store, settings, home="here") for _ in range(2))
+    make_unreadable(raw, unreadable)
+    known = {"entry_id": "entry-of-m", "model_id": "m", "kind": "lora", "source": "s", "not_known_yet": "1"}
+    strange = known | {"entry_id": "entry-of-n", "kind": "not known yet"}
+    for name, entry in (("lora:m", known), ("new:n", strange)):
+        raw.hset("pw:names", name, entry["entry_id"])
+        raw.hset("pw:entries", entry["entry_id"], json.dumps(entry))
+    raw.set("pw:registry_version", "1.1-1")
+
+    job = store.run(ledger.read(job_id, None))
+    assert job.outcome == Outcome(reason="why")
+    assert [each.job_id for each in store.run(ledger.load()).leavers] == [leaving]
+    assert [each.model_id for each in store.run(ledger.registry(None)).all()] == ["m"]

@@ -10,12 +10,11 @@ from api.metrics import Metrics
 from shared import ledger
 from shared.broker import Bell, gpu_queue, make_celery
 from shared.errors import MakesWay
-from shared.jobs import JobState, LoadSpec, ModelSource, Origin, Outcome
+from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Held, Ledger
-from shared.registry import ModelKind
 from shared.settings import Settings
 from tests.support import tiny
-from tests.support.jobs import accept, accepting, claim, make_key, make_spec
+from tests.support.jobs import accept, accept_load, accepting, claim, make_key, make_spec
 from tests.support.known_metrics import LEDGER
 from tests.support.metrics import OF_ALL
 from tests.support.models import write_models_file
@@ -52,17 +51,6 @@ def taken(store: Ledger, settings: Settings, *loaded: str) -> str | None:
     """The model of the job that a worker with these settings gets."""
     found = store.run(ledger.claim(f"of {settings.pool}", "t", settings, loaded, is_idle=True))
     return found.spec.model_id if found else None
-
-
-def load_of(store: Ledger, settings: Settings, model_id: str) -> None:
-    spec = LoadSpec(
-        model_id=model_id,
-        file_prefix=f"load-{model_id}",
-        public_url="http://printworks.test",
-        model_kind=ModelKind.CHECKPOINT,
-        source=ModelSource(origin=Origin.HUB, shown="owner/name"),
-    )
-    store.run(ledger.accept(spec, make_key(), settings, idempotency_key=None, digest=""))
 
 
 def loaded(store: Ledger, settings: Settings) -> str | None:
@@ -131,12 +119,27 @@ def test_a_model_that_a_pool_serves_by_name_is_loaded_there(store: Ledger, setti
     beat(store, few)
     beat(store, many)
     for model in ("large", "small", "nobody's"):
-        load_of(store, settings, model)
+        accept_load(store, settings, model)
 
     assert loaded(store, pool(settings, "all")) == "nobody's"
+    assert store.run(ledger.census()).loads_waiting == 2
     assert loaded(store, few) == "small"
     assert loaded(store, few) is None
     assert loaded(store, many) == "large"
+
+
+def test_a_model_that_a_pool_serves_by_name_waits_for_it_while_none_of_its_workers_is_there(
+    store: Ledger, settings: Settings
+) -> None:
+    few = pool(settings.model_copy(update={"lease_s": 0.001}), "few", "small")
+    beat(store, few)
+    accept_load(store, settings, "small")
+    wait_until(lambda: store.run(ledger.workers()) == 0)
+    store.run(ledger.sweep(settings))
+
+    assert loaded(store, pool(settings, "all")) is None
+    beat(store, pool(settings, "few", "other"))
+    assert loaded(store, pool(settings, "all")) == "small", "it serves another now"
 
 
 def test_a_worker_that_has_ended_is_not_waited_for(store: Ledger, settings: Settings) -> None:

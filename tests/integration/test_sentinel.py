@@ -1,12 +1,14 @@
 """A Redis whose master is what Sentinels say: clients of the ledger and Celery follow it when it dies."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared import ledger
+from shared.broker import make_celery
 from shared.errors import LedgerUnavailable, Misconfigured
 from shared.jobs import JobState
 from shared.ledger import AsyncLedger, Ledger
@@ -25,17 +27,40 @@ def test_a_sentinel_url_names_the_group_and_who_may_ask_it() -> None:
 
     assert group == Sentinels((("one", 26379), ("two", 26380)), "images", 3, "me", "se/cret", "word")
     assert sentinels_of("redis://127.0.0.1:6379/0") is None
-    url, options = broker_of("redis+sentinel://me:se%2Fcret@one,two:26380/images/3")
-    assert url == "sentinel://me:se%2Fcret@one:26379/3;sentinel://me:se%2Fcret@two:26380/3"
+    url, options = broker_of("redis+sentinel://me:se%2Fcret@one,[::1]:26380/images/3")
+    assert url == "sentinel://me:se%2Fcret@one:26379/3;sentinel://me:se%2Fcret@[::1]:26380/3"
     assert options["master_name"] == "images"
+    with_plus = sentinels_of("redis+sentinel://one/images/0?sentinel_password=a+b%26c")
+    assert with_plus is not None
+    assert with_plus.sentinel_password == "a+b&c"
 
 
-@pytest.mark.parametrize(
-    "rest", ["one", "one/", "/images/0", "one:x/images/0", "one,,two/images/0", "one/images/x"]
+def test_who_watches_celery_is_not_shown_the_sentinels_password() -> None:
+    group = f"redis+sentinel://:secret@127.0.0.1/images/0?sentinel_password={SENTINEL_PASSWORD}"
+    app = make_celery(group, "tests")
+
+    info = app.connection_for_read().info()
+    shown = json.dumps({**info, "password": "which Celery leaves out itself"}, default=str)
+
+    assert SENTINEL_PASSWORD not in shown
+    assert "secret" not in shown
+
+
+NO_GROUPS = (
+    *("one", "one/", "/images/0", "one:x/images/0", "one,,two/images/0", "one/images/x"),
+    *("one/images/0?ssl=true", "one/images/0?sentinel_password=a&ssl=true"),
 )
+
+
+@pytest.mark.parametrize("rest", NO_GROUPS)
 def test_a_sentinel_url_that_names_no_group_is_refused_with_an_example(rest: str) -> None:
     with pytest.raises(Misconfigured, match="looks like"):
         sentinels_of(f"redis+sentinel://{rest}")
+
+
+def test_other_ways_to_sentinels_are_refused_with_an_example() -> None:
+    with pytest.raises(Misconfigured, match="looks like"):
+        sentinels_of("rediss+sentinel://one/images/0")
 
 
 @pytest.fixture(scope="module")

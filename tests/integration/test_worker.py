@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -25,8 +24,9 @@ from shared.ledger import Ledger
 from shared.seeding import seed_registry
 from shared.settings import Settings
 from shared.storage import FolderStorage
+from shared.version import VERSION
 from tests.support import tiny
-from tests.support.jobs import accepting
+from tests.support.jobs import accept_load, accepting, make_unreadable
 from tests.support.models import pin_everything, write_models_file
 from tests.support.pictures import read_picture
 from tests.support.processes import forked, running_worker
@@ -255,19 +255,34 @@ def test_a_full_disk_holds_jobs_up_until_there_is_room_again(
     assert [path.name for path in folder.iterdir() if path.is_file()] == list(done.spec.file_names)
 
 
-def test_a_job_of_a_newer_version_is_left_to_newer_workers_with_no_attempt_counted(
+def test_a_job_of_a_newer_version_waits_for_newer_workers_and_holds_nobody_up(
     store: Ledger, settings: Settings, bell: Bell, tmp_path: Path
 ) -> None:
-    job_id, log = submit(store, settings, bell), tmp_path / "worker.log"
+    newer, readable = (submit(store, settings, bell) for _ in range(2))
     with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
-        key = f"pw:job:{job_id}"
-        known = str(client.hget(key, "spec"))
-        client.hset(key, "spec", json.dumps({**json.loads(known), "what_is_not_known_yet": 1}))
+        known = make_unreadable(client, newer)
 
-        with running_worker(settings, log):
-            wait_until(lambda: log.read_text().count("job of a newer version passed on") >= 2)
-            assert client.hget(key, "attempts") in ("0", "1"), "one may be looking at it just now"
-            client.hset(key, "spec", known)
-            job = ended(store, job_id)
+        with running_worker(settings, tmp_path / "worker.log"):
+            assert ended(store, readable).state is JobState.SUCCEEDED
+        waiting = ("queued", "0", VERSION)
+        assert tuple(client.hmget(f"pw:job:{newer}", "state", "attempts", "unreadable")) == waiting
 
-    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
+        assert store.run(ledger.claim("old", "t", settings, ())) is None
+        client.hset(f"pw:job:{newer}", "spec", known)
+        claimed = store.run(ledger.claim("new", "t", settings, (), version="newer"))
+    assert claimed is not None
+    assert (claimed.job_id, claimed.attempts) == (newer, 1)
+
+
+def test_a_load_of_a_newer_version_holds_up_no_other(store: Ledger, settings: Settings) -> None:
+    newer, readable = (accept_load(store, settings, model) for model in ("newer", "readable"))
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        make_unreadable(client, newer)
+
+    with pytest.raises(ledger.UnreadableClaim) as unreadable:
+        store.run(ledger.claim_load("old", "t", settings))
+    store.run(ledger.release(newer, unreadable.value.token, unreadable_by=VERSION))
+
+    found = store.run(ledger.claim_load("old", "t", settings))
+    assert found is not None
+    assert found.job_id == readable

@@ -1,15 +1,19 @@
 """Jobs and keys for tests that speak to the ledger directly."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import redis
+
 from shared import ledger
 from shared.api_keys import ApiKey
-from shared.jobs import PictureSpec
+from shared.jobs import LoadSpec, ModelSource, Origin, PictureSpec
 from shared.ledger import Accepted, Claim, Ledger
 from shared.ledger.calls import Call
+from shared.registry import ModelKind
 from shared.sealing import Sealer
 from shared.settings import Settings
 from shared.webhooks import webhook_to
@@ -49,6 +53,25 @@ def accepting(settings: Settings, key: ApiKey | None = None, **spec: Any) -> Cal
 
 def accept(store: Ledger, settings: Settings, key: ApiKey | None = None, **spec: Any) -> int:
     return store.run(accepting(settings, key, **spec)).job_id
+
+
+def accept_load(store: Ledger, settings: Settings, model_id: str) -> int:
+    """The load of a checkpoint from a hub."""
+    spec = LoadSpec(
+        model_id=model_id,
+        file_prefix=f"load-{model_id}",
+        public_url="http://printworks.test",
+        model_kind=ModelKind.CHECKPOINT,
+        source=ModelSource(origin=Origin.HUB, shown="owner/name"),
+    )
+    return store.run(ledger.accept(spec, make_key(), settings, idempotency_key=None, digest="")).job_id
+
+
+def make_unreadable(client: redis.Redis, job_id: int) -> str:
+    """As if a newer version had accepted it; tells what it was."""
+    known = str(client.hget(f"pw:job:{job_id}", "spec"))
+    client.hset(f"pw:job:{job_id}", "spec", json.dumps({**json.loads(known), "what_is_not_known_yet": 1}))
+    return known
 
 
 def claim(

@@ -15,6 +15,7 @@ LEDGER: Mapping[str, set[str]] = {
     "printworks_workers": {"pool"},
     "printworks_slots": {"pool"},
     "printworks_unserved_jobs": set(),
+    "printworks_loads_waiting": set(),
     "printworks_oldest_queued_seconds": set(),
     "printworks_jobs_ended_total": {"state"},
     "printworks_leases_expired_total": set(),

@@ -19,7 +19,7 @@ from standardwebhooks.webhooks import Webhook
 from shared import ledger
 from shared.answers import webhook_body
 from shared.broker import Bell
-from shared.errors import JobNotFound, LedgerUnavailable, Misconfigured, RefusedAddress
+from shared.errors import JobNotFound, LedgerUnavailable, Misconfigured, OfAnotherVersion, RefusedAddress
 from shared.jobs import Job
 from shared.ledger import Delivery, Ledger
 from shared.logs import about_job
@@ -35,6 +35,8 @@ from worker.task_events import End, TaskEvents
 
 logger = logging.getLogger(__name__)
 
+PUT_OFF_S = 10.0
+"""For a dispatcher that has been updated."""
 UNOPENED = "not sent: the webhook's URL can't be opened, because PRINTWORKS_SECRET_KEY is another now"
 WORDS: dict[type[Exception], str] = {
     httpx.ConnectError: "no connection",
@@ -105,12 +107,22 @@ class Sender:
         except JobNotFound:
             self._finish(delivery, Verdict("dead"), "the job's record has expired", began)
             return
+        except OfAnotherVersion:
+            self._put_off(delivery)
+            return
         with job_span("webhook", job.id, job.spec, kind=SpanKind.CLIENT, attempt=attempt) as span:
             verdict, words = self._attempt(delivery, job)
             span.set_attribute("printworks.end", verdict.what)
             if verdict.what != "delivered":
                 failed(span, verdict.what)
             self._finish(delivery, verdict, words, began)
+
+    def _put_off(self, delivery: Delivery) -> None:
+        """A dispatcher of another version is to send it; no attempt is counted."""
+        call = ledger.finish_delivery(delivery, "later", retry_in_s=PUT_OFF_S, answer="")
+        self._ledger.run(call)
+        self._events.ended(_task_id(delivery), End.RETRIED, "left to another version")
+        logger.warning("webhook of another version left to its dispatchers")
 
     def _finish(self, delivery: Delivery, verdict: Verdict, words: str, began: float) -> None:
         took_s = time.monotonic() - began

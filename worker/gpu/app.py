@@ -1,9 +1,11 @@
-"""Entry point of the GPU worker: `celery -A worker.gpu.app worker -P threads -c SLOTS -Q gpu`.
+"""Entry point of the GPU worker: `celery -A worker.gpu.app worker -P threads -c SLOTS -Q gpu.POOL`.
 
 One process is one GPU; which one, CUDA_VISIBLE_DEVICES says.
 """
 
+import logging
 import os
+import time
 import warnings
 from functools import partial
 
@@ -13,10 +15,11 @@ import transformers
 from celery import Celery
 
 from shared.broker import GENERATE_TASK, Bell, make_celery
-from shared.errors import GenerationFailed
+from shared.errors import GenerationFailed, LedgerUnavailable
 from shared.ledger import Ledger, worker_name
 from shared.logs import configure_logging
 from shared.monitoring import Monitored
+from shared.registry import Snapshot
 from shared.registry.reading import Registry
 from shared.sealing import Sealer
 from shared.seeding import seed_registry
@@ -41,6 +44,9 @@ from worker.gpu.watchdog import Watchdog
 from worker.process import end_process, request_end, serve
 from worker.task_events import TaskEvents
 
+logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0
 THREADS = ("engine", "watchdog", "leases", "loader", "upload")
 """A worker without one of them must be started anew."""
 
@@ -60,7 +66,7 @@ class GpuWorker:
         models = RegisteredModels(registry, Files(installer))
         precision = Precision.choose(settings.device, settings.dtype)
         library = Library(settings, precision, models, metrics.shelf)
-        known = registry.look()  # before anything is read that an update could change
+        known = _first_look(registry)  # before anything is read that an update could change
         if known.is_empty:  # else gateways keep it up to date
             seed_registry(store, settings)
         _preload(library, settings)
@@ -121,6 +127,16 @@ class GpuWorker:
         return None
 
 
+def _first_look(registry: Registry) -> Snapshot:
+    """However long Redis is away: who starts workers would only start them more and more slowly."""
+    while True:
+        try:
+            return registry.look()
+        except LedgerUnavailable:
+            logger.warning("waiting for the ledger")
+            time.sleep(RETRY_S)
+
+
 def _clear_cache(library: Library) -> None:
     library.make_room()
     if torch.cuda.is_available():
@@ -152,11 +168,11 @@ def make_worker_app(settings: Settings) -> Celery:
 
 def quiet_libraries() -> None:
     """Their progress bars and advice are for people before a notebook; what matters is raised or logged."""
-    for logging in (diffusers.utils.logging, transformers.utils.logging):
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-        logging.disable_default_handler()  # ours writes their errors, one object a line
-        logging.enable_propagation()
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+        library.disable_default_handler()  # ours writes their errors, one object a line
+        library.enable_propagation()
     warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
 
 

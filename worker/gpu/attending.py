@@ -11,12 +11,13 @@ from opentelemetry.trace import SpanKind
 
 from shared import ledger
 from shared.broker import Bell
-from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable, MakesWay
+from shared.errors import BadPicture, Cancelled, GenerationFailed, LedgerUnavailable, OfAnotherVersion
 from shared.jobs import JobState, Outcome
 from shared.ledger import Claim, Ledger
 from shared.ledger.calls import Call, Finished
 from shared.logs import about_job
 from shared.spans import failed, job_span
+from shared.version import VERSION
 from worker.gpu.leases import Ending, Hold, LeaseKeeper
 from worker.gpu.metrics import JobMetrics
 from worker.task_events import End, TaskEvents
@@ -54,11 +55,7 @@ class Attendant:
         """Claim a job by `claim`, which is told whether this worker is idle, and block until it has ended
         here: made, failed, cancelled or given back. False if there was none. Raises `LedgerUnavailable` and
         `MakesWay` when none could be claimed."""
-        try:
-            hold = self._leases.take(claim)
-        except ledger.UnreadableClaim as exc:
-            self._pass_on(exc)
-            raise MakesWay("A newer worker must make this job.") from exc
+        hold = self._taken(claim)
         if hold is None:
             return False
         try:
@@ -75,12 +72,19 @@ class Attendant:
             self._leases.remove(hold)
         return True
 
-    def _pass_on(self, claim: ledger.UnreadableClaim) -> None:
-        """To a worker that has been updated already, with the attempt not counted."""
-        with about_job(claim.job_id):
-            released = self._insist(ledger.release(claim.job_id, claim.token))
-            self._bell.ring(released.bells)
-            logger.warning("job of a newer version passed on")
+    def _taken(self, claim: Callable[[bool], Claim | None]) -> Hold | None:
+        while True:
+            try:
+                return self._leases.take(claim)
+            except ledger.UnreadableClaim as exc:
+                with about_job(exc.job_id):
+                    self._leave_to_others(exc.job_id, exc.token)
+
+    def _leave_to_others(self, job_id: int, token: str) -> None:
+        """Workers of another version are to make it: this one gets it no more. No attempt is counted."""
+        released = self._insist(ledger.release(job_id, token, unreadable_by=VERSION))
+        self._bell.ring(released.bells)
+        logger.warning("job of another version left to its workers")
 
     def _see_through(self, hold: Hold, make: Callable[[Hold], Outcome]) -> None:
         claim = hold.claim
@@ -92,6 +96,10 @@ class Attendant:
             state, outcome = JobState.SUCCEEDED, make(hold)
         except Cancelled:
             self._give_up(hold)
+            return
+        except OfAnotherVersion:
+            self._leave_to_others(claim.job_id, claim.token)
+            self._events.taken_away(_task_id(claim))
             return
         except LedgerUnavailable:
             self._give_back(claim)

@@ -3,11 +3,12 @@
 It has a thread of its own, so that a download never takes a slot from pictures.
 """
 
+import json
 import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared import ledger
@@ -25,6 +26,8 @@ from worker.gpu.models.places import Place
 
 logger = logging.getLogger(__name__)
 
+OF_ITS_CLIENT: Mapping[str, object] = {"webhook": None, "track_id": None, "trace": {}}
+"""What nobody needs who loads the same model again."""
 ABANDONED_AFTER_S = 24 * 3600.0
 """A load that was cut off is gone on with long before."""
 
@@ -160,7 +163,9 @@ def _goes_on(exc: Exception, hold: Hold) -> bool:
 def _with_recipe(entry: Entry, spec: LoadSpec) -> Entry:
     """What another machine does to get the very same files, whatever its source holds by then."""
     source = spec.source.model_copy(update={"shown": entry.source})
-    return entry.model_copy(update={"recipe": spec.model_copy(update={"source": source}).model_dump_json()})
+    kept = spec.model_copy(update={"source": source, **OF_ITS_CLIENT})
+    recipe = {"kind": spec.kind, **kept.model_dump(mode="json", exclude_defaults=True)}
+    return entry.model_copy(update={"recipe": json.dumps(recipe)})
 
 
 def _require_family(entry: Entry, spec: LoadSpec) -> None:

@@ -6,7 +6,9 @@
 local now = now_ms()
 redis.call('HSET', key('workers'), ARGV[1], ARGV[3])
 redis.call('HSET', key('pools'), ARGV[5], ARGV[6])
-redis.call('ZADD', key('pool_presence'), now + ARGV[2], ARGV[5])
+if redis.call('ZADD', key('pool_presence'), now + ARGV[2], ARGV[5]) == 1 then
+  redis.call('HDEL', key('absent_pools'), ARGV[5])
+end
 if redis.call('ZADD', key('presence'), now + ARGV[2], ARGV[1]) == 1 then
   redis.call('ZPOPMIN', key('turns')) -- a worker is there again: the next one may restart
 end

@@ -1,18 +1,20 @@
 -- Lease the load of a model that has waited longest to a worker. A model that a pool serves by name is for that pool's
 -- workers: on other GPUs it might not fit.
--- ARGV: worker, token, lease in ms, what its pool serves
+-- ARGV: worker, token, lease in ms, what its pool serves, its version
 -- Returns {id, tenant, attempts, spec}, or {} if none waits.
 local function is_for_others(model)
   if ARGV[4] ~= '' and is_served(model, ARGV[4]) then return false end
-  for _, serves in ipairs(redis.call('HVALS', key('pools'))) do
-    if serves ~= '' and is_served(model, serves) then return true end
+  for _, pools in ipairs({'pools', 'absent_pools'}) do
+    for _, serves in ipairs(redis.call('HVALS', key(pools))) do
+      if serves ~= '' and is_served(model, serves) then return true end
+    end
   end
   return false
 end
 
 local id
 for _, each in ipairs(redis.call('ZRANGE', key('loads'), 0, -1)) do
-  if not is_for_others(redis.call('HGET', key('job', each), 'model')) then
+  if can_read(each, ARGV[5]) and not is_for_others(redis.call('HGET', key('job', each), 'model')) then
     id = each
     break
   end

@@ -1,5 +1,5 @@
 -- Record what became of one attempt of a delivery, if the caller still holds it.
--- ARGV: job id, token, 'delivered' | 'retry' | 'dead', ms until it is due again, what was said, ms that it took
+-- ARGV: job id, token, 'delivered' | 'retry' | 'dead' | 'later' (it was not tried), ms until it is due again, what was said, ms that it took
 -- Returns 'recorded' | 'lost'.
 local id, token, verdict = ARGV[1], ARGV[2], ARGV[3]
 local delivery = redis.call('HMGET', key('delivery', id), 'token', 'receiver', 'again')
@@ -8,13 +8,17 @@ local now, receiver = now_ms(), delivery[2]
 redis.call('HDEL', key('delivery', id), 'token', 'again')
 redis.call('HSET', key('delivery', id), 'answer', ARGV[5])
 local begun = redis.call('LINDEX', key('attempts', id), -1)
-if begun then redis.call('LSET', key('attempts', id), -1, begun .. ' ' .. ARGV[6] .. ' ' .. ARGV[5]) end
+if begun and verdict ~= 'later' then redis.call('LSET', key('attempts', id), -1, begun .. ' ' .. ARGV[6] .. ' ' .. ARGV[5]) end
 
 if verdict ~= 'delivered' and delivery[3] then -- a replay was asked for meanwhile
   owe(id, receiver, now)
   return 'recorded'
 end
-if verdict == 'retry' then
+if verdict == 'later' then
+  redis.call('HINCRBY', key('delivery', id), 'attempts', -1)
+  redis.call('RPOP', key('attempts', id))
+end
+if verdict == 'retry' or verdict == 'later' then
   redis.call('HSET', key('delivery', id), 'state', 'due')
   post_at(now + ARGV[4], id, receiver)
   return 'recorded'

@@ -40,9 +40,11 @@ local function come_back(id)
   end
 end
 
--- A suspect may be what ends its workers: it waits in a queue of its own, for a worker that does nothing else.
+-- A suspect may be what ends its workers: it waits in a queue of its own, for a worker that does nothing else. So does
+-- a job that workers of some versions can't read, for those of others.
 local function enqueue(id)
-  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect', 'may_leave', 'cost')
+  local job = redis.call('HMGET', key('job', id), 'model', 'score', 'loads', 'created_ms', 'suspect', 'may_leave', 'cost',
+    'unreadable')
   come_back(id)
   redis.call('HSET', key('job', id), 'state', 'queued', 'progress', '0')
   redis.call('HDEL', key('job', id), 'token', 'worker')
@@ -53,8 +55,8 @@ local function enqueue(id)
     return
   end
   redis.call('ZADD', key('queued'), job[4], id)
-  if job[5] == '1' then
-    redis.call('ZADD', key('suspects'), job[2], id)
+  if job[8] or job[5] == '1' then
+    redis.call('ZADD', key(job[8] and 'unreadable' or 'suspects'), job[2], id)
     return
   end
   redis.call('ZADD', key('ready', job[1]), job[2], id)
@@ -67,6 +69,7 @@ local function dequeue(id, model)
   redis.call('ZREM', key('loads'), id)
   redis.call('ZREM', key('queued'), id)
   redis.call('ZREM', key('suspects'), id)
+  redis.call('ZREM', key('unreadable'), id)
   if redis.call('ZREM', key('ready', model), id) == 1 then
     local cost = redis.call('HGET', key('job', id), 'cost')
     if redis.call('HINCRBY', key('ready_work'), model, -cost) <= 0 then redis.call('HDEL', key('ready_work'), model) end
@@ -98,6 +101,11 @@ local function is_served(model, serves)
   return serves == '' or string.find(' ' .. serves .. ' ', ' ' .. model .. ' ', 1, true) ~= nil
 end
 
+local function can_read(id, version)
+  local by = redis.call('HGET', key('job', id), 'unreadable')
+  return not by or string.find(' ' .. by .. ' ', ' ' .. version .. ' ', 1, true) == nil
+end
+
 -- The job that may have ended its workers and has waited longest, of those that a pool serves.
 local function first_suspect(serves)
   for _, id in ipairs(redis.call('ZRANGE', key('suspects'), 0, -1)) do
@@ -124,7 +132,7 @@ local function gpu_bells(queues)
   local wanted, pools = {}, redis.call('HGETALL', key('pools'))
   for i = 1, #pools, 2 do
     local queue, serves = queues .. pools[i], pools[i + 1]
-    if redis.call('LLEN', queue) == 0 and (first_model(serves) or first_suspect(serves)) then
+    if redis.call('LLEN', queue) == 0 and (first_model(serves) or first_suspect(serves) or redis.call('ZCARD', key('unreadable')) > 0) then
       wanted[#wanted + 1] = queue
     end
   end

@@ -6,6 +6,9 @@
 local now, most, lease_ms = now_ms(), tonumber(ARGV[7]), tonumber(ARGV[8])
 local requeued, failed, cancelled, overdue = 0, 0, 0, 0
 
+-- For so long after the last pool has gone, models are not loaded on GPUs that they may not fit.
+local ABSENT_POOLS_LIFE_S = 24 * 3600
+
 -- Nobody has swept for a while, or time has gone backwards: this server was away, or its clock was set. Beats could
 -- not come either, so no worker has vanished by that: all leases begin anew.
 local swept = tonumber(redis.call('GET', key('swept')) or now)
@@ -54,6 +57,8 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key('presence'), '-inf', now
 end
 for _, pool in ipairs(redis.call('ZRANGEBYSCORE', key('pool_presence'), '-inf', now)) do
   redis.call('ZREM', key('pool_presence'), pool)
+  redis.call('HSET', key('absent_pools'), pool, redis.call('HGET', key('pools'), pool))
+  redis.call('EXPIRE', key('absent_pools'), ABSENT_POOLS_LIFE_S)
   redis.call('HDEL', key('pools'), pool)
 end
 local bells = gpu_bells(ARGV[5])
