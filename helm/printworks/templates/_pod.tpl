@@ -129,3 +129,12 @@ emptyDir:
 - {name: models-file, mountPath: /etc/printworks/models, readOnly: true}
 {{- end }}
 {{- end }}
+
+{{/* What a PodDisruptionBudget says: root, component, pool (optional), pdb. Pods that are not ready hold up no drain. */}}
+{{- define "printworks.disruption" -}}
+maxUnavailable: {{ .pdb.maxUnavailable }}
+unhealthyPodEvictionPolicy: AlwaysAllow
+selector:
+  matchLabels:
+    {{- include "printworks.selector" . | nindent 4 }}
+{{- end }}
