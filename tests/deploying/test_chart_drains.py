@@ -25,9 +25,7 @@ def test_each_budget_is_about_the_pods_that_it_is_named_after() -> None:
 
 
 def test_a_pod_that_is_not_ready_holds_up_no_drain() -> None:
-    said = [
-        each["spec"]["unhealthyPodEvictionPolicy"] for each in render(ALL).of_kind("PodDisruptionBudget")
-    ]
+    said = [each["spec"]["unhealthyPodEvictionPolicy"] for each in render(ALL).of_kind("PodDisruptionBudget")]
 
     assert said == ["AlwaysAllow"] * 4
 
