@@ -138,3 +138,12 @@ selector:
   matchLabels:
     {{- include "printworks.selector" . | nindent 4 }}
 {{- end }}
+
+{{/* How many pods: as values say, or, where an autoscaler does, as many as there are. A Deployment that lost its count would
+have one: root, name (after the full name), of. */}}
+{{- define "printworks.replicas" -}}
+{{- if .of.autoscaling.enabled }}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace (printf "%s-%s" (include "printworks.fullname" .root) .name) }}
+{{- with $live }}replicas: {{ int .spec.replicas }}{{ end }}
+{{- else }}replicas: {{ int .of.replicas }}{{ end }}
+{{- end }}
