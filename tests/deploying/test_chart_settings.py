@@ -100,7 +100,27 @@ def test_a_pool_says_who_it_is_and_what_it_takes(monkeypatch: pytest.MonkeyPatch
         "sdxl",
     )
     assert (cpu["PRINTWORKS_POOL"], cpu["PRINTWORKS_SERVES"], cpu["PRINTWORKS_DEVICE"]) == ("cpu", "", "cpu")
-    assert "PRINTWORKS_DEVICE" not in gpu
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said", "of_the_pool", "then"),
+    [
+        (1, {}, {}, "cuda"),
+        (1, {"device": "auto"}, {}, "auto"),
+        (1, {"device": "auto"}, {"device": "cuda"}, "cuda"),
+        (1, {}, {"device": "cuda:0"}, "cuda:0"),
+        (0, {}, {}, "cpu"),
+        (0, {"device": "cuda"}, {}, "cpu"),
+        (0, {}, {"device": "auto"}, "auto"),
+    ],
+)
+def test_a_worker_with_a_gpu_never_makes_do_with_the_cpu_unless_it_is_told_to(
+    gpus: int, said: Values, of_the_pool: Values, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = {"name": "one", "gpu": {"count": gpus}, "settings": of_the_pool}
+    rendered = render(joined(LEAST, {"settings": said, "pools": [pool]}))
+
+    assert settings_in(rendered, main_container(rendered, "worker-one"), monkeypatch).device == then
 
 
 def test_ports_are_those_that_the_processes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
