@@ -15,8 +15,10 @@ annotations:
 
 {{/* A change of what the chart itself tells a pod brings new ones: root, secrets (those that it is given, besides Redis'). */}}
 {{- define "printworks.checksums" -}}
-checksum/settings: {{ include (print .root.Template.BasePath "/settings.yaml") .root | sha256sum }}
-checksum/secrets: {{ list .root.Values.redis.password .root.Values.redis.external .secrets | toJson | sha256sum }}
+checksum/settings: {{ include "printworks.settings" .root | sha256sum }}
+{{- with .root.Values.redis }}
+checksum/secrets: {{ list .password .external .sentinel.password $.secrets | toJson | sha256sum }}
+{{- end }}
 {{- end }}
 
 {{/* Says that moving the pod loses nothing, although it has volumes of its own. */}}
