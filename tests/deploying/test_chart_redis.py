@@ -1,4 +1,4 @@
-"""The Redis of the chart, started as its pod starts it, by a real server; and the way to one behind Sentinels."""
+"""The Redis of the chart, started as its pod starts it, by a real server; and the way to others."""
 
 import json
 import os
