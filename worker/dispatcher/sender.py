@@ -114,7 +114,9 @@ class Sender:
 
     def _finish(self, delivery: Delivery, verdict: Verdict, words: str, began: float) -> None:
         took_s = time.monotonic() - began
-        self._metrics.attempted(verdict.what, took_s, delivery.owed_s + took_s)
+        is_first = delivery.attempts == 0 and delivery.owed_s is not None
+        lag_s = delivery.owed_s + took_s if is_first else None
+        self._metrics.attempted(verdict.what, took_s, lag_s)
         call = ledger.finish_delivery(
             delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=words, took_s=took_s
         )
