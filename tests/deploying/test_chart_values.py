@@ -116,6 +116,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         pool(rollout={"maxUnavailable": 0}),
         "Pool gpu could never be updated",
     ),
+    "never-updated-in-percent": (
+        pool(rollout={"maxSurge": "0%", "maxUnavailable": "0%"}),
+        "Pool gpu could never be updated",
+    ),
     "unserved": (joined(pool(serves=["flux"]), SDXL), "No pool serves the checkpoint sdxl"),
     "unserved-checker": (
         joined(pool(serves=["flux"]), {"models": {"list": [{"kind": "safety", "id": "nsfw", "hub": "a/b"}]}}),
