@@ -114,9 +114,8 @@ class Sender:
 
     def _finish(self, delivery: Delivery, verdict: Verdict, words: str, began: float) -> None:
         took_s = time.monotonic() - began
-        is_first = delivery.attempts == 0 and delivery.owed_s is not None
-        lag_s = delivery.owed_s + took_s if is_first else None
-        self._metrics.attempted(verdict.what, took_s, lag_s)
+        owed_s = delivery.owed_s if delivery.attempts == 0 else None
+        self._metrics.attempted(verdict.what, took_s, None if owed_s is None else owed_s + took_s)
         call = ledger.finish_delivery(
             delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=words, took_s=took_s
         )
