@@ -10,7 +10,10 @@ from shared.errors import Misconfigured
 
 
 def gpus() -> list[str]:
-    """Those that this launcher may use, as CUDA_VISIBLE_DEVICES takes them; of a split one its parts."""
+    """Those that this launcher may use, as CUDA_VISIBLE_DEVICES takes them; of a split one its parts.
+
+    Raises `Misconfigured`.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return _words(chosen)
@@ -71,8 +74,14 @@ def _words(ids: str) -> list[str]:
 
 
 def _listing() -> str:
-    """Empty where there is no NVIDIA driver."""
+    """Empty where there is no NVIDIA driver. Raises `Misconfigured` where there is one that does not work."""
     if not (program := shutil.which("nvidia-smi")):
         return ""
     asked = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    return asked.stdout if asked.returncode == 0 else ""
+    if asked.returncode:
+        said = " ".join((asked.stdout + asked.stderr).split()) or f"status {asked.returncode}"
+        raise Misconfigured(
+            f"nvidia-smi can't list this machine's GPUs: {said}\n"
+            'Mend the driver, or set CUDA_VISIBLE_DEVICES="" for workers on the CPU.'
+        )
+    return asked.stdout

@@ -25,7 +25,8 @@ WEBHOOKS = Row(
         quantiles(
             "From a job's end to its delivery",
             "printworks_webhook_lag_seconds",
-            "A high 95 % is a receiver that was down. A high median is ours: run more dispatchers.",
+            "Of those that were taken at the first attempt, and no replays: receivers that are down do not "
+            "count. High: run more dispatchers.",
         ),
         quantiles(
             "Time of an attempt",

@@ -31,8 +31,8 @@ class Delivery:
     receiver: str
     attempts: int
     bells: Bells
-    owed_s: float
-    """Since the job ended, by Redis' clock."""
+    owed_s: float | None
+    """Since the job ended, by Redis' clock; None for a replay, which is owed since somebody asked for it."""
 
 
 class DeliveryState(StrEnum):
@@ -102,7 +102,7 @@ def claim_delivery(token: str, settings: Settings, occupied: Collection[str] = (
             receiver=receiver,
             attempts=int(attempts),
             bells=tuple(bells),
-            owed_s=_seconds(owed_ms),
+            owed_s=_seconds(owed_ms) if owed_ms else None,
         )
 
     lease_ms = in_ms(settings.webhook_timeout_s + LEASE_MARGIN_S)

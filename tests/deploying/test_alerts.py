@@ -28,6 +28,7 @@ DISPATCHER = _target("dispatcher", "d1")
 GATEWAY = _target("gateway", "g1")
 ROUTE = "/api/v6/images/text2img"
 REFUSED = f'printworks_jobs_refused_total{{{GATEWAY},endpoint="text2img",reason="queue_full"}}'
+ANSWERED = f'printworks_requests_total{{{GATEWAY},status="200",route="{ROUTE}"}}'
 BROKEN = f'printworks_requests_total{{{GATEWAY},status="500",route="{ROUTE}"}}'
 
 PROCESSES = {
@@ -52,7 +53,7 @@ WELL = {
     **_ledger("printworks_jobs_ended_total", "0+60x400", said='state="succeeded"'),
     **_ledger("printworks_jobs_ended_total", "0x400", said='state="failed"'),
     **_ledger("printworks_leases_expired_total", "0x400"),
-    f'printworks_requests_total{{{GATEWAY},status="200",route="{ROUTE}"}}': "0+600x400",
+    ANSWERED: "0+600x400",
     f'printworks_requests_total{{{GATEWAY},status="503",route="/health/ready"}}': "0+600x400",
     BROKEN: "0x400",
     REFUSED: "0x400",
@@ -102,13 +103,18 @@ QUIET = {
     "all workers are away for three minutes": _ledger(
         "printworks_workers", "1x397 stale _x2", said='pool="default"'
     ),
-    "a pool comes up from zero": _ledger("printworks_unserved_jobs", "0x393 4x7"),
+    "the only pool with jobs comes up from zero": {
+        **NO_JOBS,
+        **_ledger("printworks_jobs", "0x372 4x28", said='state="queued",model="flux"'),
+        **_ledger("printworks_unserved_jobs", "0x372 4x28"),
+    },
     "redis is restarted": {**LOST_REDIS, **_ledger("printworks_ledger_up", "1x390 0x1 1x9")},
     "an update is under way": {
         f'printworks_info{{{WORKER},version="1.0"}}': "1x370 stale _x29",
         f'printworks_info{{{WORKER},version="1.1"}}': "_x370 1x30",
     },
     "one request fails": {BROKEN: "0x380 1x20"},
+    "some of few requests fail": {ANSWERED: "0+1x400", BROKEN: "0x380 1+1x17 18x2"},
     "a few jobs fail": _ledger("printworks_jobs_ended_total", "0x380 4x20", said='state="failed"'),
 }
 
@@ -140,6 +146,10 @@ LOUD: dict[str, tuple[dict[str, str], dict[str, dict[str, str]]]] = {
         {BROKEN: "0+6x400"},
         {"PrintworksRequestsUnanswered": {}},
     ),
+    "half of few requests are answered 500 for hours": (
+        {ANSWERED: "0+1x400", BROKEN: "0+1x400"},
+        {"PrintworksRequestsUnanswered": {}},
+    ),
     "jobs are refused": (
         {REFUSED: "0x390 2+2x9"},
         {"PrintworksQueueFull": {}},
@@ -153,11 +163,11 @@ LOUD: dict[str, tuple[dict[str, str], dict[str, dict[str, str]]]] = {
     ),
     "jobs wait and no worker is there": (NO_WORKERS, {"PrintworksNoWorkers": {}}),
     "jobs wait for a model that nobody serves": (
-        _ledger("printworks_unserved_jobs", "0x380 2x20"),
+        _ledger("printworks_unserved_jobs", "0x365 2x35"),
         {"PrintworksUnservedJobs": {}},
     ),
     "workers beat and nothing comes out": (
-        _ledger("printworks_jobs_ended_total", "0+60x370 22200x30", said='state="succeeded"'),
+        _ledger("printworks_jobs_ended_total", "0+60x350 21000x50", said='state="succeeded"'),
         {"PrintworksStalled": {}},
     ),
     "the queue is longer than half an hour": (

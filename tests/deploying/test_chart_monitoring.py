@@ -1,4 +1,4 @@
-"""What the chart gives Prometheus and Grafana: targets with the labels that queries know, rules, panels."""
+"""What the chart gives Prometheus and Grafana: monitors, rules and dashboards that their operators find."""
 
 import json
 from pathlib import Path
@@ -12,15 +12,12 @@ from deploy.monitoring.__main__ import FOLDER
 from tests.support.chart import (
     ALL,
     Object,
-    Rendered,
     Values,
     changed,
-    environment_in,
     joined,
     refusal,
     render,
 )
-from tests.support.known_metrics import OF_SCRAPING
 from tests.support.rules import FILE
 
 WATCHED = joined(ALL, {"serverName": "studio-1"})
@@ -29,35 +26,6 @@ KINDS = {
     "rules": {"PrometheusRule"},
     "dashboards": {"ConfigMap"},
 }
-
-
-def endpoint(monitor: Object) -> Object:
-    spec = monitor["spec"]
-    (found,) = spec["endpoints"] if monitor["kind"] == "ServiceMonitor" else spec["podMetricsEndpoints"]
-    return dict(found)
-
-
-def scraped(rendered: Rendered) -> dict[str, list[Object]]:
-    """The pods' templates that each monitor finds, by what it calls their process."""
-    pods = list(rendered.pods().values())
-    return {
-        given(monitor)["process"]: [pod for pod in pods if is_chosen(pod, monitor["spec"]["selector"])]
-        for kind in KINDS["monitors"]
-        for monitor in rendered.of_kind(kind)
-    }
-
-
-def given(monitor: Object) -> dict[str, str]:
-    """Labels of its targets that it says itself."""
-    return {
-        each["targetLabel"]: each["replacement"]
-        for each in endpoint(monitor)["relabelings"]
-        if "replacement" in each
-    }
-
-
-def is_chosen(thing: Object, selector: Object) -> bool:
-    return bool(selector["matchLabels"].items() <= thing["metadata"]["labels"].items())
 
 
 UNWATCHED: Values = joined(ALL, {"monitoring": {part: {"enabled": False} for part in KINDS}})
@@ -70,66 +38,6 @@ def test_each_part_of_monitoring_comes_when_it_is_wanted_and_brings_no_other(par
 
     assert {each["kind"] for each in after if each not in before} == KINDS[part]
     assert [each for each in before if each not in after] == []
-
-
-def test_every_process_is_scraped_by_the_name_that_starts_it() -> None:
-    found = scraped(render(WATCHED))
-
-    started = {
-        process: {pod["spec"]["containers"][0]["args"][-1] for pod in pods} for process, pods in found.items()
-    }
-    assert started == {name: {name} for name in ("gateway", "gpu-worker", "dispatcher", "flower")}
-    assert len(found["gpu-worker"]) == len(WATCHED["pools"])
-
-
-def test_monitors_ask_ports_that_there_are() -> None:
-    rendered = render(WATCHED)
-
-    for monitor in rendered.of_kind("PodMonitor"):
-        for pod in scraped(rendered)[given(monitor)["process"]]:
-            assert endpoint(monitor)["port"] in [
-                each["name"] for each in pod["spec"]["containers"][0]["ports"]
-            ]
-    for monitor in rendered.of_kind("ServiceMonitor"):
-        (service,) = (
-            each for each in rendered.of_kind("Service") if is_chosen(each, monitor["spec"]["selector"])
-        )
-        assert endpoint(monitor)["port"] in [each["name"] for each in service["spec"]["ports"]]
-
-
-def test_flower_is_scraped_only_where_it_runs() -> None:
-    assert "flower" not in scraped(render(changed("flower.enabled", False, WATCHED)))
-
-
-def test_targets_have_the_labels_that_queries_know_and_the_names_that_processes_have() -> None:
-    rendered = render(WATCHED)
-
-    for kind in KINDS["monitors"]:
-        for monitor in rendered.of_kind(kind):
-            labels = {each["targetLabel"] for each in endpoint(monitor)["relabelings"]}
-            assert labels <= OF_SCRAPING
-            assert given(monitor)["server"] == "studio-1"
-    gateway = rendered.pods()["pw-printworks-gateway"]["spec"]["containers"][0]
-    assert environment_in(rendered, gateway)["PRINTWORKS_SERVER_NAME"] == "studio-1"
-
-
-def test_workers_are_told_apart_by_the_pool_that_they_say_they_are_of() -> None:
-    rendered = render(WATCHED)
-    workers = rendered.one("PodMonitor", "pw-printworks-worker")
-
-    (pool,) = (each for each in endpoint(workers)["relabelings"] if each["targetLabel"] == "pool")
-    assert pool["sourceLabels"] == ["__meta_kubernetes_pod_label_printworks_io_pool"]
-    for pod in scraped(rendered)["gpu-worker"]:
-        told = environment_in(rendered, pod["spec"]["containers"][0])["PRINTWORKS_POOL"]
-        assert pod["metadata"]["labels"]["printworks.io/pool"] == told
-
-
-def test_a_server_without_a_name_is_known_by_the_name_that_its_processes_have() -> None:
-    rendered = render(changed("serverName", "", WATCHED))
-    gateway = rendered.pods()["pw-printworks-gateway"]["spec"]["containers"][0]
-
-    named = environment_in(rendered, gateway)["PRINTWORKS_SERVER_NAME"]
-    assert {given(each)["server"] for each in rendered.of_kind("PodMonitor")} == {named}
 
 
 @pytest.mark.parametrize("part", ["monitors", "rules", "dashboards"])

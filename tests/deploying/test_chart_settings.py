@@ -1,12 +1,14 @@
 """What the chart tells its processes: settings as they were said, and secrets by Secrets alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from shared.redis_servers import sentinels_of
+from deploy.chart import CHART
 from shared.settings import Settings
+from shared.version import VERSION
 from tests.support.chart import (
     ALL,
     EVERYTHING,
@@ -100,7 +102,27 @@ def test_a_pool_says_who_it_is_and_what_it_takes(monkeypatch: pytest.MonkeyPatch
         "sdxl",
     )
     assert (cpu["PRINTWORKS_POOL"], cpu["PRINTWORKS_SERVES"], cpu["PRINTWORKS_DEVICE"]) == ("cpu", "", "cpu")
-    assert "PRINTWORKS_DEVICE" not in gpu
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said", "of_the_pool", "then"),
+    [
+        (1, {}, {}, "cuda"),
+        (1, {"device": "auto"}, {}, "auto"),
+        (1, {"device": "auto"}, {"device": "cuda"}, "cuda"),
+        (1, {}, {"device": "cuda:0"}, "cuda:0"),
+        (0, {}, {}, "cpu"),
+        (0, {"device": "cuda"}, {}, "cpu"),
+        (0, {}, {"device": "auto"}, "auto"),
+    ],
+)
+def test_a_worker_with_a_gpu_never_makes_do_with_the_cpu_unless_it_is_told_to(
+    gpus: int, said: Values, of_the_pool: Values, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = {"name": "one", "gpu": {"count": gpus}, "settings": of_the_pool}
+    rendered = render(joined(LEAST, {"settings": said, "pools": [pool]}))
+
+    assert settings_in(rendered, main_container(rendered, "worker-one"), monkeypatch).device == then
 
 
 def test_ports_are_those_that_the_processes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,10 +150,15 @@ def test_ports_are_those_that_the_processes_are_told(monkeypatch: pytest.MonkeyP
         ({"flower": {"auth": {"value": "other:words"}}}, {"flower"}),
         ({"models": {"list": [{"kind": "lora", "id": "a", "hub": "b/c"}]}}, {"gateway"}),
         ({"redis": {"password": {"value": "other"}}}, ALL_PODS),
+        ({"redis": {"sentinel": {"password": {"value": "other"}}}}, ALL_PODS - {"redis"}),
         ({"redis": {"embedded": {"resources": {"limits": {"memory": "4Gi"}}}}}, {"redis"}),
         ({"gateway": {"service": {"port": 81}}}, set()),
+        ({"commonAnnotations": {"owner": "studio"}}, set()),
     ],
-    ids=["setting", "api-key", "hub-token", "flower", "models", "redis-password", "redis-memory", "service"],
+    ids=[
+        *("setting", "api-key", "hub-token", "flower", "models", "redis-password", "sentinel-password"),
+        *("redis-memory", "service", "annotations"),
+    ],
 )
 def test_a_change_brings_new_pods_where_it_is_read_and_nowhere_else(change: Values, who: set[str]) -> None:
     before, after = render(ALL).pods(), render(joined(ALL, change)).pods()
@@ -139,6 +166,18 @@ def test_a_change_brings_new_pods_where_it_is_read_and_nowhere_else(change: Valu
     changed = {name.removeprefix("pw-printworks-") for name in before if before[name] != after.get(name)}
 
     assert {name for name in changed if not name.startswith("preload")} == who
+
+
+def test_another_version_of_the_chart_with_the_same_images_brings_no_new_pods(tmp_path: Path) -> None:
+    folder = shutil.copytree(CHART, tmp_path / "printworks")
+    about = folder / "Chart.yaml"
+    about.write_text(about.read_text().replace(f"\nversion: {VERSION}", "\nversion: 9.9.9"))
+
+    before, after = render(ALL), render(ALL, folder=folder)
+
+    assert before.pods() == after.pods()
+    label = after.one("Deployment", "pw-printworks-gateway")["metadata"]["labels"]["helm.sh/chart"]
+    assert label == "printworks-9.9.9"
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -185,37 +224,6 @@ def test_existing_secrets_are_named_and_none_is_made() -> None:
         "redis+sentinel://:redis-password of printworks-redis@sentinel-0.redis.svc:26379,"
         "sentinel-1.redis.svc:26379,sentinel-2.redis.svc:26379/printworks/0"
     )
-
-
-def test_a_sentinel_without_a_password_has_none_in_its_url() -> None:
-    values: Values = {
-        "secrets": {"apiKey": {"value": "a"}, "secretKey": {"value": "b"}},
-        "redis": {
-            "mode": "sentinel",
-            "sentinel": {"hosts": ["s-1:26379", "s-2:26379"], "master": "main", "database": 3},
-        },
-    }
-    rendered = render(values)
-
-    told = environment_in(rendered, main_container(rendered, "dispatcher"))
-
-    assert told["PRINTWORKS_REDIS_URL"] == "redis+sentinel://s-1:26379,s-2:26379/main/3"
-    assert "REDIS_PASSWORD" not in told
-
-
-def test_passwords_of_the_sentinels_and_of_what_they_watch_reach_the_application_from_a_secret() -> None:
-    sentinel = {"hosts": ["s-1:26379"], "master": "main", "password": {"value": "of-the-sentinels"}}
-    values = joined(LEAST, {"redis": {"mode": "sentinel", "sentinel": sentinel}})
-    rendered = render(values)
-
-    told = environment_in(rendered, main_container(rendered, "gateway"))
-
-    group = sentinels_of(told["PRINTWORKS_REDIS_URL"])
-    assert group is not None
-    assert (group.password, group.sentinel_password) == ("pass-word", "of-the-sentinels")
-    (secret,) = rendered.of_kind("Secret")
-    rest = [each for each in rendered.objects if each is not secret]
-    assert "of-the-sentinels" not in json.dumps(rest)
 
 
 def test_the_file_of_keys_is_mounted_where_the_gateway_reads_it() -> None:

@@ -47,6 +47,14 @@ REFUSED: dict[str, tuple[Values, str]] = {
         changed("redis.password.existingSecret", "redis", LEAST),
         "redis.password has both existingSecret and value",
     ),
+    "sentinel-password-twice": (
+        changed("redis.sentinel.password", {"existingSecret": "redis", "value": "word"}, LEAST),
+        "redis.sentinel.password has both existingSecret and value",
+    ),
+    "secrets-alike": (
+        changed("secrets.secretKey.key", "api-key", LEAST),
+        "secrets.apiKey and secrets.secretKey would be the same key of the chart's Secret",
+    ),
     "redis-open": (
         changed("redis.password.value", "", LEAST),
         "An embedded Redis without a password is open",
@@ -54,6 +62,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "redis-password": (
         changed("redis.password.value", "p@ss", LEAST),
         "redis.password becomes part of a URL",
+    ),
+    "sentinel-password": (
+        changed("redis.sentinel.password.value", "p&ss", LEAST),
+        "redis.sentinel.password becomes part of a URL",
     ),
     "redis-memory": (
         changed("redis.embedded.resources.limits", {"memory": None}, LEAST),
@@ -102,6 +114,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
     ),
     "never-updated": (
         pool(rollout={"maxUnavailable": 0}),
+        "Pool gpu could never be updated",
+    ),
+    "never-updated-in-percent": (
+        pool(rollout={"maxSurge": "0%", "maxUnavailable": "0%"}),
         "Pool gpu could never be updated",
     ),
     "unserved": (joined(pool(serves=["flux"]), SDXL), "No pool serves the checkpoint sdxl"),

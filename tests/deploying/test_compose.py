@@ -189,6 +189,14 @@ def test_the_worker_has_all_gpus_unless_some_are_named(
     assert chosen["environment"]["CUDA_VISIBLE_DEVICES"] == "0,2"
 
 
+def test_a_worker_makes_do_with_the_cpu_only_where_it_is_told_to(tmp_path: Path) -> None:
+    on_gpus, on_cpu = (
+        services(tmp_path, *files)["worker"] for files in ((), ("compose.yaml", "compose.cpu.yaml"))
+    )
+
+    assert (settings_of(on_gpus).device, settings_of(on_cpu).device) == ("cuda", "cpu")
+
+
 def test_without_gpus_the_worker_asks_for_none_and_has_a_torch_for_the_cpu(tmp_path: Path) -> None:
     worker = services(tmp_path, "compose.yaml", "compose.cpu.yaml")["worker"]
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "docs" / "OPERATIONS.md").read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
 LOG_LINES = (
     *("redis can't be trusted", "unexpected error", "beat skipped", "pictures not stored yet", "job failed"),
-    *("the process ends itself", "lane narrowed", "webhook attempt failed", "a file waits for S3"),
+    *("the process ends itself", "lane narrowed", "no connection", "a file waits for S3"),
     *("The queue is full", "can remember no more jobs", "Every worker that tried this job vanished"),
 )
 BOARDS: dict[str, dict[str, Any]] = {

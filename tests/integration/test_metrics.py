@@ -244,7 +244,7 @@ def test_a_gpu_worker_tells_what_it_holds(monitored: Monitored, worker: Scrape) 
     wait_until(lambda: scraped(monitored.worker).value("printworks_slots_busy") == 0)
 
 
-def test_a_dispatcher_tells_of_its_attempts_and_how_late_webhooks_are(dispatcher: Scrape) -> None:
+def test_a_dispatcher_tells_of_its_attempts(dispatcher: Scrape) -> None:
     attempts = {
         outcome: dispatcher.value("printworks_delivery_attempts_total", outcome=outcome)
         for outcome in ("delivered", "retry", "dead")
@@ -252,8 +252,6 @@ def test_a_dispatcher_tells_of_its_attempts_and_how_late_webhooks_are(dispatcher
 
     assert attempts == {"delivered": 1, "retry": 1, "dead": 0}
     assert dispatcher.value("printworks_delivery_seconds_count") == 2
-    assert dispatcher.value("printworks_webhook_lag_seconds_count") == 1
-    assert RETRY_S / 2 < dispatcher.value("printworks_webhook_lag_seconds_sum") < 60
 
 
 def test_a_gateway_counts_what_it_accepts_and_why_it_refuses(gateway: Scrape) -> None:

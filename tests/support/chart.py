@@ -42,6 +42,7 @@ EVERYTHING: Values = {
         },
     },
     "flower": {"enabled": True, "auth": {"value": "somebody:something"}},
+    "poolDefaults": {"pdb": {"enabled": True}},
     "pools": [
         {"name": "gpu", "sharedMemory": "1Gi", "autoscaling": {"enabled": True}},
         {"name": "cpu", "gpu": {"count": 0}},

@@ -44,6 +44,17 @@ OF_SCRAPING = {"instance", "process", "server", "pool"}
 """Labels that targets have."""
 
 
+def metrics_told(process: str) -> Mapping[str, set[str]]:
+    """Metrics of ours that a process tells, with their own labels; flower tells none."""
+    told: dict[str, Mapping[str, set[str]]] = {
+        "gateway": {**GATEWAYS_OWN, **LEDGER},
+        "gpu-worker": GPU_WORKER,
+        "dispatcher": DISPATCHER,
+        "flower": {},
+    }
+    return told[process]
+
+
 def known_metrics() -> dict[str, set[str]]:
     ours = {**GATEWAYS_OWN, **LEDGER, **GPU_WORKER, **DISPATCHER}
     known: dict[str, set[str]] = {name: set() for name in ("up", *OF_THE_INTERPRETER)}

@@ -76,3 +76,16 @@ def test_what_cuda_visible_devices_hides_is_not_there(driver: Path, monkeypatch:
     assert chosen_gpus("") == ["1"]
     with pytest.raises(Misconfigured, match=r"GPU 0 is not there: CUDA_VISIBLE_DEVICES names 1\."):
         chosen_gpus("0")
+
+
+@pytest.mark.parametrize("said", ["No devices were found", ""], ids=["with a reason", "without one"])
+def test_a_driver_that_does_not_work_is_no_machine_without_gpus(
+    driver: Path, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (driver.parent / "nvidia-smi").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 6\n")
+
+    for asked in (gpus, lambda: chosen_gpus(""), lambda: chosen_gpus("0")):
+        with pytest.raises(Misconfigured, match=f"list this machine's GPUs: {said or 'status 6'}\n"):
+            asked()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert (gpus(), chosen_gpus("")) == ([], [])

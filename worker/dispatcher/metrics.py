@@ -14,7 +14,7 @@ LAG_S = (
     *(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     *(MINUTE, 5 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 4 * DAY),
 )
-"""To the end of the usual schedule, which is after three days."""
+"""To as long as no dispatcher may have run."""
 
 
 class DeliveryMetrics:
@@ -32,14 +32,14 @@ class DeliveryMetrics:
         )
         self._lag_seconds = Histogram(
             "printworks_webhook_lag_seconds",
-            "From a job's end to the delivery of its webhook; of a replay too",
+            "From a job's end to the delivery of its webhook by the first attempt; of no replays",
             buckets=LAG_S,
             registry=registry,
         )
 
-    def attempted(self, outcome: Outcome, took_s: float, lag_s: float) -> None:
-        """`lag_s`: since the job ended."""
+    def attempted(self, outcome: Outcome, took_s: float, lag_s: float | None) -> None:
+        """`lag_s`: from the job's end to the end of the first attempt; None for another one."""
         self._attempts.labels(outcome=outcome).inc()
         self._seconds.observe(took_s)
-        if outcome == "delivered":
+        if outcome == "delivered" and lag_s is not None:
             self._lag_seconds.observe(lag_s)

@@ -126,7 +126,8 @@ class Sender:
 
     def _finish(self, delivery: Delivery, verdict: Verdict, words: str, began: float) -> None:
         took_s = time.monotonic() - began
-        self._metrics.attempted(verdict.what, took_s, delivery.owed_s + took_s)
+        owed_s = delivery.owed_s if delivery.attempts == 0 else None
+        self._metrics.attempted(verdict.what, took_s, None if owed_s is None else owed_s + took_s)
         call = ledger.finish_delivery(
             delivery, verdict.what, retry_in_s=verdict.retry_in_s, answer=words, took_s=took_s
         )

@@ -11,9 +11,10 @@
 {{- end }}
 {{- end }}
 
-{{/* Settings as variables of a ConfigMap. */}}
+{{/* Settings of all processes, as variables of a ConfigMap. */}}
 {{- define "printworks.settings" -}}
-{{- range $name, $value := . }}
+PRINTWORKS_SERVER_NAME: {{ include "printworks.server" . | quote }}
+{{- range $name, $value := .Values.settings }}
 PRINTWORKS_{{ upper $name }}: {{ include "printworks.word" $value | quote }}
 {{- end }}
 {{- end }}
@@ -61,10 +62,11 @@ PRINTWORKS_{{ upper $name }}: {{ include "printworks.word" $value | quote }}
   {{- if eq $redis.mode "embedded" }}
   value: redis://:$(REDIS_PASSWORD)@{{ include "printworks.fullname" . }}-redis:6379/0
   {{- else }}
-  {{- $password := ternary ":$(REDIS_PASSWORD)@" "" (ne "" (include "printworks.given" $redis.password)) }}
+  {{- $password := ternary ":$(REDIS_PASSWORD)" "" (ne "" (include "printworks.given" $redis.password)) }}
+  {{- $access := print $redis.sentinel.username $password }}
   {{- $asking := ternary "?sentinel_password=$(SENTINEL_PASSWORD)" "" (ne "" (include "printworks.given" $redis.sentinel.password)) }}
   {{- with $redis.sentinel }}
-  value: redis+sentinel://{{ .username }}{{ $password }}{{ join "," .hosts }}/{{ .master }}/{{ int .database }}{{ $asking }}
+  value: redis+sentinel://{{ with $access }}{{ . }}@{{ end }}{{ join "," .hosts }}/{{ .master }}/{{ int .database }}{{ $asking }}
   {{- end }}
   {{- end }}
 {{- end }}

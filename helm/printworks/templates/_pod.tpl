@@ -15,8 +15,10 @@ annotations:
 
 {{/* A change of what the chart itself tells a pod brings new ones: root, secrets (those that it is given, besides Redis'). */}}
 {{- define "printworks.checksums" -}}
-checksum/settings: {{ include (print .root.Template.BasePath "/settings.yaml") .root | sha256sum }}
-checksum/secrets: {{ list .root.Values.redis.password .root.Values.redis.external .secrets | toJson | sha256sum }}
+checksum/settings: {{ include "printworks.settings" .root | sha256sum }}
+{{- with .root.Values.redis }}
+checksum/secrets: {{ list .password .external .sentinel.password $.secrets | toJson | sha256sum }}
+{{- end }}
 {{- end }}
 
 {{/* Says that moving the pod loses nothing, although it has volumes of its own. */}}
@@ -128,4 +130,22 @@ emptyDir:
 {{- if .Values.models.list }}
 - {name: models-file, mountPath: /etc/printworks/models, readOnly: true}
 {{- end }}
+{{- end }}
+
+{{/* What a PodDisruptionBudget says: root, component, pool (optional), pdb. Pods that are not ready hold up no drain. */}}
+{{- define "printworks.disruption" -}}
+maxUnavailable: {{ .pdb.maxUnavailable }}
+unhealthyPodEvictionPolicy: AlwaysAllow
+selector:
+  matchLabels:
+    {{- include "printworks.selector" . | nindent 4 }}
+{{- end }}
+
+{{/* How many pods: as values say, or, where an autoscaler does, as many as there are. A Deployment that lost its count would
+have one: root, name (after the full name), of. */}}
+{{- define "printworks.replicas" -}}
+{{- if .of.autoscaling.enabled }}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace (printf "%s-%s" (include "printworks.fullname" .root) .name) }}
+{{- with $live }}replicas: {{ int .spec.replicas }}{{ end }}
+{{- else }}replicas: {{ int .of.replicas }}{{ end }}
 {{- end }}

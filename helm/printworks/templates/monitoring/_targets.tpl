@@ -4,12 +4,15 @@
 {{- end }}
 
 {{/* How a target is scraped, with the labels that rules and dashboards know it by: root, port, process, pool (whether
-it is one of a pool). */}}
+it is one of a pool). The operator gives each target a label `endpoint`, which would push our metrics' own aside. */}}
 {{- define "printworks.target" -}}
 - port: {{ .port }}
   path: /metrics
   interval: {{ .root.Values.monitoring.monitors.interval }}
   relabelings:
+    {{- /* It has not begun: it waits for a node, or fetches models. */}}
+    - {action: drop, sourceLabels: [__meta_kubernetes_pod_phase], regex: Pending}
+    - {action: labeldrop, regex: endpoint}
     - {targetLabel: process, replacement: {{ .process }}}
     - {targetLabel: server, replacement: {{ include "printworks.server" .root | quote }}}
     {{- if .pool }}
