@@ -1,11 +1,14 @@
 """The registry at one moment, as every process keeps a copy of it."""
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from shared.registry.entry import Entry, ModelKind
+
+logger = logging.getLogger(__name__)
 
 NEVER = "0"
 """The version before the first."""
@@ -102,4 +105,5 @@ def _entry(text: str) -> Entry | None:
     try:
         return Entry.model_validate_json(text)
     except ValidationError:
+        logger.warning("an entry of another version is not known here")
         return None

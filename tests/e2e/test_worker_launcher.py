@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from deploy import commands
-from deploy.ports import free_port, free_ports
+from deploy.ports import free_port
 from shared import ledger
 from shared.jobs import JobState
 from shared.ledger import Ledger
@@ -80,12 +80,19 @@ def gpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
+def first_of_two_free_ports() -> int:
+    """Each worker's metrics are at the port after the one before."""
+    while free_port(1 + (first := free_port())) != first + 1:
+        pass
+    return first
+
+
 @pytest.fixture(scope="module")
 def machine(
     module_redis_url: str, gpus: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("machine")
-    port, metrics_port = free_ports(2)
+    port, metrics_port = free_port(), first_of_two_free_ports()
     settings = Settings(
         redis_url=module_redis_url,
         data_dir=folder / "data",

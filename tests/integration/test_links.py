@@ -194,8 +194,7 @@ def test_a_gateway_outlives_what_nobody_expected_and_goes_on_afterwards(
         settings.model_dump(exclude_unset=True) | {"sweep_s": 0.05, "port": free_port()}
     )
     connection = redis.Redis.from_url(settings.redis_url)
-    connection.hset("pw:entries", "12345678", "{this is no entry")
-    connection.set("pw:registry_version", "another")
+    connection.hset("pw:orders", "update", "no number")
 
     async def scene() -> None:
         assert not await seeded(store, swift)
@@ -203,8 +202,7 @@ def test_a_gateway_outlives_what_nobody_expected_and_goes_on_afterwards(
         async with app.router.lifespan_context(app):
             gateway: Gateway = app.state.gateway
             await until(lambda: "upkeep failed; it is tried again" in caplog.messages)
-            connection.hdel("pw:entries", "12345678")
-            connection.set("pw:registry_version", "yet another")
+            connection.hdel("pw:orders", "update")
             async with asyncio.timeout(15):
                 while not (await gateway.registry.look()).all():
                     await asyncio.sleep(0.02)
