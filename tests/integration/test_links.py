@@ -209,3 +209,18 @@ def test_a_gateway_outlives_what_nobody_expected_and_goes_on_afterwards(
 
     asyncio.run(scene())
     connection.close()
+
+
+def test_a_gateway_registers_its_models_again_with_a_redis_that_knows_nothing(settings: Settings) -> None:
+    swift = settings.model_copy(update={"sweep_s": 0.05})
+
+    async def scene() -> None:
+        app = create_app(swift)
+        async with app.router.lifespan_context(app), asyncio.timeout(15):
+            gateway: Gateway = app.state.gateway
+            assert (await gateway.registry.look()).all()
+            await gateway.ledger.redis.flushdb()
+            while not (await gateway.registry.look()).all():
+                await asyncio.sleep(0.02)
+
+    asyncio.run(scene())

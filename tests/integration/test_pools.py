@@ -114,6 +114,18 @@ def test_a_suspect_holds_up_no_pool_that_does_not_serve_it(store: Ledger, settin
     assert taken(store, pool(settings, "many", "large", "small")) == "large"
 
 
+def test_each_pool_makes_way_for_a_suspect_of_its_own(store: Ledger, settings: Settings) -> None:
+    vanishing = settings.model_copy(update={"lease_s": 0.0, "max_attempts": 2})
+    for model in ("large", "small"):
+        accept(store, settings, model_id=model)
+        claim(store, vanishing)
+    store.run(ledger.sweep(vanishing))
+
+    for name, model in (("few", "small"), ("many", "large")):
+        with pytest.raises(MakesWay):
+            store.run(ledger.claim(f"of {name}", "t", pool(settings, name, model), (), is_idle=False))
+
+
 def test_a_model_that_a_pool_serves_by_name_is_loaded_there(store: Ledger, settings: Settings) -> None:
     few, many = pool(settings, "few", "small"), pool(settings, "many", "large")
     beat(store, few)
