@@ -25,7 +25,7 @@ from shared.errors import (
     RefusedAddress,
     UpstreamUnavailable,
 )
-from shared.jobs import JobSpec, JobState, Outcome
+from shared.jobs import OF_ITS_CLIENT, JobSpec, JobState, Outcome
 from shared.ledger import Claim
 from shared.ledger.calls import Call, Finished
 from shared.storage import Storage
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 UNWANTED = (How.CANCELLED, How.LOST, How.GONE)
 RETRY_S = 1.0
 FETCH_S = 60.0
-KEPT_HERE: dict[str, object] = {"webhook": None, "track_id": None, "trace": {}, "home": "", "files_url": ""}
+KEPT_HERE: dict[str, object] = {**OF_ITS_CLIENT, "home": "", "files_url": ""}
 """The trace goes there as all traces do, in the headers of the request."""
 MOST_FILE_BYTES = 128 * 1024 * 1024
 

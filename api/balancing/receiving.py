@@ -13,6 +13,7 @@ from shared import ledger
 from shared.api_keys import ApiKey
 from shared.errors import BadRequest, EntryGone, JobNotFound, ModelNotFound, Overloaded
 from shared.jobs import (
+    OF_ITS_CLIENT,
     Dialect,
     FilmSpec,
     InputPicture,
@@ -125,8 +126,7 @@ def _bound(spec: JobSpec, models: Snapshot, gateway: Gateway) -> JobSpec:
             "files_url": "" if is_shared else gateway.links.files_url(models, target, ""),
             "temp": spec.temp or not is_shared,
             "public_url": "",
-            "webhook": None,
-            "track_id": None,
+            **OF_ITS_CLIENT,
             "trace": carried(),
             "home": "",
         }

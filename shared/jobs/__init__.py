@@ -11,10 +11,21 @@ from shared.jobs.job import AnySpec, Job, JobState, Outcome
 from shared.jobs.load import LoadSpec, ModelSource, Origin
 from shared.jobs.picture import IP_ADAPTER_SCALE, ControlUse, HintUse, IpAdapterUse, LoraUse, PictureSpec
 from shared.jobs.single import CheckSpec, EnlargementSpec, given_pixels
-from shared.jobs.spec import TEMP_FOLDER, Dialect, InputPicture, JobSpec, Kind, Role, Scalar, Webhook
+from shared.jobs.spec import (
+    OF_ITS_CLIENT,
+    TEMP_FOLDER,
+    Dialect,
+    InputPicture,
+    JobSpec,
+    Kind,
+    Role,
+    Scalar,
+    Webhook,
+)
 
 __all__ = [
     "IP_ADAPTER_SCALE",
+    "OF_ITS_CLIENT",
     "TEMP_FOLDER",
     "AnySpec",
     "CheckSpec",

@@ -72,6 +72,10 @@ class Webhook(BaseModel):
     sealed: str | None = None
 
 
+OF_ITS_CLIENT: Mapping[str, object] = {"webhook": None, "track_id": None, "trace": {}}
+"""Fields of a spec that only who has accepted it from a client needs, emptied."""
+
+
 class JobSpec(BaseModel):
     """What to make. Complete when accepted: the seed is drawn by the gateway, so a retry repeats it."""
 

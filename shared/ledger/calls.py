@@ -209,7 +209,8 @@ def claim_load(worker: str, token: str, settings: Settings, *, version: str = VE
     def parse(reply: Reply) -> Claim | None:
         return read_claim(token, reply) if reply else None
 
-    arguments: list[Argument] = [worker, token, in_ms(settings.lease_s), " ".join(settings.serves), version]
+    _, serves = _pool(settings)
+    arguments: list[Argument] = [worker, token, in_ms(settings.lease_s), serves, version]
     return Call("claim_load", arguments, parse, is_perishable=True)
 
 

@@ -1,5 +1,6 @@
 """What the cluster is doing, by model, worker and weight of keys, as the ledger has it at one moment."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,18 +81,19 @@ def _by_model(
     queued: Sequence[Sequence[Any]], away: Sequence[str], workers: Sequence[WorkerFacts]
 ) -> tuple[ModelJobs, ...]:
     waiting = {model: (int(count), float(work)) for model, count, work in queued}
-    names = {*waiting, *away, *(model for worker in workers for model in worker.jobs)}
-    return tuple(_of_model(name, *waiting.get(name, (0, 0.0)), away, workers) for name in sorted(names))
+    gone = Counter(away)
+    names = {*waiting, *gone, *(model for worker in workers for model in worker.jobs)}
+    return tuple(_of_model(name, *waiting.get(name, (0, 0.0)), gone[name], workers) for name in sorted(names))
 
 
 def _of_model(
-    model_id: str, queued: int, work: float, away: Sequence[str], workers: Sequence[WorkerFacts]
+    model_id: str, queued: int, work: float, away: int, workers: Sequence[WorkerFacts]
 ) -> ModelJobs:
     held = [worker.jobs[model_id] for worker in workers if model_id in worker.jobs]
     return ModelJobs(
         model_id,
         queued=queued,
         running=sum(each.jobs for each in held),
-        away=list(away).count(model_id),
+        away=away,
         work=work + sum(each.work_left for each in held),
     )

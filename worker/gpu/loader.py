@@ -8,12 +8,12 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared import ledger
 from shared.errors import Cancelled, GenerationFailed, LedgerUnavailable, MakesWay
-from shared.jobs import LoadSpec, Outcome
+from shared.jobs import OF_ITS_CLIENT, LoadSpec, Outcome
 from shared.ledger import Claim, Ledger, Registered
 from shared.registry import Entry
 from shared.registry.reading import Registry
@@ -26,8 +26,6 @@ from worker.gpu.models.places import Place
 
 logger = logging.getLogger(__name__)
 
-OF_ITS_CLIENT: Mapping[str, object] = {"webhook": None, "track_id": None, "trace": {}}
-"""What nobody needs who loads the same model again."""
 ABANDONED_AFTER_S = 24 * 3600.0
 """A load that was cut off is gone on with long before."""
 
